@@ -1,0 +1,161 @@
+"""Task YAML -> strict models: an unknown key is an error that names it. Every field is identity or runtime.
+
+Identity fields decide the figures and enter the cell's hash; runtime fields (`Runtime`) only say where and how fast.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from harness.errors import UserError
+from harness.registry import suggest
+from harness.train import Plan
+
+MAX_YAML = 1 << 20
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Rows(Strict):
+    """The manifest rows of one split of one corpus."""
+
+    corpus: str
+    split: str
+
+
+class Split(Strict):
+    """Rows a head trains, selects or is tested on; `trials` names a verification trial list."""
+
+    rows: list[Rows]
+    trials: str | None = None
+
+
+class OODSplit(Strict):
+    """A test set outside the training domain. `kind`: Z another corpus, R a new head on it, C a corruption of `of`."""
+
+    name: str
+    kind: Literal["Z", "R", "C"]
+    shift: str
+    """What differs from the training domain, in words for the table."""
+    rows: list[Rows] = Field(default_factory=list)
+    trials: str | None = None
+    of: str | None = None
+    """The split whose rows and trials are corrupted (kind C)."""
+    condition: list[dict[str, Any]] = Field(default_factory=list)
+    train: Split | None = None
+    dev: Split | None = None
+    confounded: str = ""
+
+    @model_validator(mode="after")
+    def _kind_fits(self) -> OODSplit:
+        if self.kind == "C" and (not self.of or not self.condition or self.rows):
+            raise ValueError(f"OOD split {self.name}: kind C wants `of` and `condition`, and no rows of its own")
+        if self.kind != "C" and (not self.rows or self.condition):
+            raise ValueError(f"OOD split {self.name}: kind {self.kind} wants `rows` and no condition")
+        if (self.kind == "R") != (self.train is not None and self.dev is not None):
+            raise ValueError(f"OOD split {self.name}: kind R, and only R, wants `train` and `dev` of its own")
+        return self
+
+
+class Preset(Strict):
+    """How one head trains: the plan, the learning-rate grid and the head's own options."""
+
+    plan: Plan | None = None
+    lrs: list[float] = Field(default_factory=list)
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class TaskHead(Strict):
+    default_for: list[Literal["frame", "utterance"]] = Field(default_factory=list)
+    presets: dict[str, Preset]
+
+
+class Task(Strict):
+    """A task of a suite: what is measured, on what."""
+
+    task: str
+    suite: str
+    version: int
+    """Raised when the task's own figures change for another reason than a field below."""
+    kind: Literal["verification"]
+    title: str
+    metric: str
+    higher_is_better: bool
+    front_end: list[dict[str, Any]] = Field(default_factory=list)
+    """Applied to every wave after its condition: part of the task, as in SUPERB's own loaders."""
+    train: Split
+    dev: Split
+    test: Split
+    test_shift: str = ""
+    ood: list[OODSplit] = Field(default_factory=list)
+    disjoint: dict[str, list[list[str]]] = Field(default_factory=dict)
+    """By 'speaker', 'recording' or 'text': groups of splits that must not share any."""
+    heads: dict[str, TaskHead]
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _names_unique(self) -> Task:
+        names = [split.name for split in self.ood]
+        twice = {name for name in names if names.count(name) > 1 or name in ("train", "dev", "test")}
+        if twice:
+            raise ValueError(f"OOD split names must be unique and not train, dev or test: {', '.join(sorted(twice))}")
+        for split in self.ood:
+            if split.of and split.of not in ("test", *names):
+                raise ValueError(f"OOD split {split.name}: `of: {split.of}` names no split")
+        return self
+
+    def default_head(self, level: str) -> str:
+        """The head that an upstream of this level gets when none is asked for."""
+        return next(name for name, head in self.heads.items() if level in head.default_for)
+
+
+class Runtime(Strict):
+    """Where and how fast a cell runs; nothing here changes a figure."""
+
+    out: Path
+    cache: Path
+    device: str = "cpu"
+    folder: Path | None = None
+    checkpoint: Path | None = None
+    memory_mb: int = 400
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A mapping from a YAML file, read safely. Raises UserError for a missing, oversized or malformed file."""
+    try:
+        if path.stat().st_size > MAX_YAML:
+            raise UserError(f"{path}: a YAML file of at most 1 MiB wanted, found {path.stat().st_size} bytes")
+        text = path.read_text(encoding="utf-8")
+        if text.count("*") and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+            raise UserError(f"{path}: YAML aliases are not read here; write the value out")
+        data = yaml.safe_load(text)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path} is not readable YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: a mapping wanted, found {type(data).__name__}")
+    return data
+
+
+def parse(model: type[Any], data: dict[str, Any], where: str | Path) -> Any:
+    """Validate; the first problem becomes one line with its path and, for an unknown key, a suggestion."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"]) or "the file"
+        if first["type"] == "extra_forbidden":
+            key = str(first["loc"][-1])
+            raise UserError(f"{where}: unknown key {path!r}{suggest(key, _field_names(model))}") from error
+        raise UserError(f"{where}: {path}: {first['msg'].removeprefix('Value error, ')}") from error
+
+
+def _field_names(model: type[BaseModel]) -> set[str]:
+    return set(model.model_fields)

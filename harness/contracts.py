@@ -1,0 +1,173 @@
+"""The protocols that the rooms agree on. Shapes and units are stated here once.
+
+An utterance walks one way: a `tasks` row -> waveform -> an `Upstream`'s hidden states -> the feature store ->
+a `Head` -> predictions -> metrics. Nothing in this file knows a concrete model, head or corpus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+SAMPLE_RATE = 16_000
+"""Hz. Every waveform handed to an upstream has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One manifest row. `start` and `duration` are seconds into the audio member; `rate` is the file's own, in Hz."""
+
+    id: str
+    corpus: str
+    split: str
+    archive: Path | None
+    member: str
+    start: float
+    duration: float
+    rate: int
+    speaker: str
+    speaker_known: str
+    language: str
+    channel: str
+    text: str
+    phones: str
+    label: str
+    source: str
+    licence: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A verification trial: do `enrol` and `test` (utterance ids) come from one speaker?"""
+
+    id: str
+    enrol: str
+    test: str
+    target: bool
+
+
+Level = Literal["frame", "utterance"]
+
+
+@runtime_checkable
+class Upstream(Protocol):
+    """A frozen speech model: waveforms in, hidden states out, each utterance encoded free of its batch.
+
+    A backbone has `base = None` and implements `layers`; what sits on a frozen backbone has `base = its name` and
+    implements `transform`, a map on the backbone's stored hidden states.
+    """
+
+    name: str
+    base: str | None
+    level: Level
+    dim: int
+    num_layers: int
+    stride: int
+    """Samples at 16 kHz from one frame to the next (an int). 0 for level 'utterance'."""
+    fingerprint: str
+    """sha256 over weights and the upstream's own modules: two upstreams with one fingerprint give the same features."""
+
+    def layers(self, waves: Sequence[Tensor]) -> list[Tensor]:
+        """Waves: 1-D float32, 16 kHz, in [-1, 1], all of one length n. One (T, L, D) a wave, T = ceil(n / stride)."""
+        ...
+
+    def transform(self, layers: Sequence[Tensor]) -> list[Tensor]:
+        """The base's hidden states, one (T, L, D) a wave, any lengths. Returns one (T', L', D') a wave; T' = 1 at
+        level 'utterance'."""
+        ...
+
+    def to(self, device: torch.device | str) -> Any: ...
+
+
+class FeatureSource(Protocol):
+    """What a head reads: hidden states of utterances by id, from the store or encoded on the fly."""
+
+    num_layers: int
+    dim: int
+    level: Level
+    stride: int
+
+    def frames(self, utterance_id: str) -> Tensor:
+        """(T, L, D) float32."""
+        ...
+
+    def mean(self, utterance_id: str) -> Tensor:
+        """Mean over time, (L, D) float32."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TrialSpec:
+    """One run of a head's grid: a learning rate and the head's seed."""
+
+    lr: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class DevScore:
+    """A trial's score on dev. `key` orders trials: smaller is better, compared before `loss`."""
+
+    metric: float
+    loss: float
+    key: float
+
+
+class Learner(Protocol):
+    """What the training loop trains: K trials side by side on the same batches, their gradients kept apart."""
+
+    def trial_parameters(self, k: int) -> list[Tensor]:
+        """The tensors that trial k alone owns; each has `.grad` after a backward pass of the summed losses."""
+        ...
+
+    def losses(self, batch: Any, active: Sequence[int]) -> Tensor:
+        """Losses of one micro-batch, one for each trial in `active` and in that order; trial k's parameters receive a
+        gradient from its own loss alone."""
+        ...
+
+    def state(self, k: int) -> dict[str, Tensor]:
+        """Trial k's weights, detached copies."""
+        ...
+
+    def load_state(self, k: int, state: Mapping[str, Tensor]) -> None: ...
+
+    def train(self, mode: bool = True) -> Any: ...
+
+
+@dataclass(slots=True)
+class SplitData:
+    """The rows a head may read: utterances by id, and for verification the trials on them."""
+
+    name: str
+    utterances: list[Utterance]
+    trials: list[Trial] = field(default_factory=list)
+
+
+class Head(Protocol):
+    """A downstream: how a head is built, fed, judged on dev, and how it predicts. Configured by the task's YAML."""
+
+    name: str
+    trainable: bool
+    reads: Literal["frames", "means"]
+    accepts: tuple[Level, ...]
+    """The upstream levels it works on."""
+
+    def learner(self, source: FeatureSource, train: SplitData, specs: Sequence[TrialSpec]) -> Learner:
+        """The stacked trials, each initialised from its own seed."""
+        ...
+
+    def batch(self, source: FeatureSource, train: SplitData, index: int) -> Any:
+        """Micro-batch number `index` of the training; a pure function, so that a resumed run sees the same data."""
+        ...
+
+    def dev(self, state: Mapping[str, Tensor], source: FeatureSource, dev: SplitData) -> DevScore: ...
+
+    def predict(self, state: Mapping[str, Tensor], source: FeatureSource, split: SplitData) -> Iterable[dict[str, Any]]:
+        """One prediction a trial or utterance, each with its `id`. `state` is a learner's; empty if untrained."""
+        ...

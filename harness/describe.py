@@ -1,0 +1,118 @@
+"""Words about upstreams and tasks: what `list`, `describe` and `check` print."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tabulate import tabulate
+
+from harness.errors import UserError
+from harness.registry import resolve, unknown
+
+
+def upstreams() -> str:
+    """A line an upstream: name, family, backbone, what it is."""
+    describe = resolve("upstreams.catalogue:describe")
+    rows = []
+    for name in resolve("upstreams.catalogue:names")():
+        card = describe(name)
+        rows.append([name, card["family"], card.get("backbone") or "", card["licence"], _first(card.get("note", ""))])
+    tail = (
+        "\nu@backbone puts a post-trained upstream on another backbone; backbone+last, +dev, +input are baselines; "
+        "s3prl:NAME is s3prl's own."
+    )
+    return tabulate(rows, headers=["upstream", "family", "backbone", "licence", "note"], tablefmt="simple") + tail
+
+
+def tasks() -> str:
+    """A line a task of every suite, with its splits and their kinds."""
+    names, load = resolve("tasks.catalogue:names"), resolve("tasks.catalogue:load")
+    rows = []
+    for suite in resolve("tasks.catalogue:suites")():
+        for name in names(suite):
+            task, with_ood = load(name, suite)
+            splits = ["test (ID)", *(f"{s.name} ({s.kind})" for s in task.ood if with_ood)]
+            rows.append([suite, name, task.title, task.metric, ", ".join(task.heads), ", ".join(splits)])
+    return tabulate(
+        rows,
+        headers=["suite", "task", "title", "metric", "heads", "splits"],
+        tablefmt="simple",
+        maxcolwidths=[None, None, None, None, None, 70],
+    )
+
+
+def one(name: str, suite: str) -> str:
+    """Everything about an upstream or a task, as YAML. Raises UserError for a name that is neither."""
+    tasks_known = resolve("tasks.catalogue:names")(suite)
+    if name in tasks_known:
+        return _task(name, suite)
+    try:
+        card: dict[str, Any] = resolve("upstreams.catalogue:describe")(name)
+    except UserError as error:
+        if name.startswith("s3prl:") or "@" in name or "+" in name:
+            raise
+        raise unknown("upstream or task", name, [*resolve("upstreams.catalogue:names")(), *tasks_known]) from error
+    return yaml.safe_dump(card, sort_keys=False, allow_unicode=True, width=100).rstrip()
+
+
+def _task(name: str, suite: str) -> str:
+    task, with_ood = resolve("tasks.catalogue:load")(name, suite)
+    data = resolve("tasks.catalogue:Data")(task)
+    rows = []
+    for split in ["train", "dev", "test", *(s.name for s in task.ood if with_ood)]:
+        ood = next((s for s in task.ood if s.name == split), None)
+        part = data.named(split)
+        minutes = sum(u.duration for u in part.utterances) / 60
+        rows.append(
+            [
+                split,
+                ood.kind if ood else "",
+                "+".join(sorted({u.corpus for u in part.utterances})),
+                len(part.utterances),
+                len({u.speaker for u in part.utterances}),
+                f"{minutes:.1f}",
+                len(part.trials) or "",
+                ood.shift if ood else "",
+                ood.confounded if ood else "",
+            ]
+        )
+    head = (
+        f"{name} ({suite}): {task.title}; metric {task.metric}; heads {', '.join(task.heads)}\n{task.note.strip()}\n\n"
+    )
+    columns = ["split", "kind", "corpus", "clips", "speakers", "minutes", "trials", "shift", "confounded"]
+    return head + tabulate(rows, headers=columns, tablefmt="simple")
+
+
+def check(names: Sequence[str], folder: Path | None, checkpoint: Path | None, device: str) -> int:
+    """Print each check of each upstream; raises UserError if one failed."""
+    from harness.check import check as run_checks
+    from harness.encode import base_of
+
+    failed = []
+    for name in names:
+        stands_alone = not resolve("upstreams.catalogue:describe")(name).get("backbone")
+        upstream = resolve("upstreams.catalogue:build")(
+            name, folder=folder if stands_alone else None, checkpoint=checkpoint, device=device
+        )
+        checks = run_checks(upstream, base=base_of(upstream, folder=folder, device=device))
+        rows = [[name, c.name, "ok" if c.ok else "FAILED", c.detail] for c in checks]
+        print(
+            tabulate(
+                rows,
+                headers=["upstream", "check", "", "detail"],
+                tablefmt="simple",
+                maxcolwidths=[None, None, None, 80],
+            )
+        )
+        failed += [f"{name}: {c.name}" for c in checks if not c.ok]
+    if failed:
+        raise UserError(f"{len(failed)} checks failed: {'; '.join(failed)}")
+    return 0
+
+
+def _first(note: str) -> str:
+    text = " ".join(note.split())
+    return text if len(text) <= 60 else text[:59] + "…"

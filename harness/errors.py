@@ -1,0 +1,8 @@
+"""The one error a user is meant to read: what was wanted, what was found, what to do — in one line."""
+
+
+class UserError(Exception):
+    """Bad input or a failed run. The command line prints it without a traceback and exits with 2."""
+
+    def __init__(self, message: str):
+        super().__init__(" ".join(str(message).split()))

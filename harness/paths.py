@@ -1,0 +1,27 @@
+"""Where things are kept on the user's disk: the one place that reads POST_SUPERB_CACHE and POST_SUPERB_RUNS."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The repository's root."""
+
+
+def cache_dir() -> Path:
+    """Features, recorded checksums and checkpoints made by recipes: $POST_SUPERB_CACHE, else
+    ~/.cache/post-superb.
+
+    The folder may not exist yet.
+    """
+    return _from_environment("POST_SUPERB_CACHE", Path("~/.cache/post-superb"))
+
+
+def runs_dir() -> Path:
+    """Results of the user's own cells: $POST_SUPERB_RUNS, else `runs` in the repository. It may not exist yet."""
+    return _from_environment("POST_SUPERB_RUNS", ROOT / "runs")
+
+
+def _from_environment(variable: str, default: Path) -> Path:
+    return Path(os.environ.get(variable) or default).expanduser().absolute()

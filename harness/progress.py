@@ -1,0 +1,18 @@
+"""A progress bar for long work; silent where the output is not a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+
+
+def progress(items: Iterable[T], what: str, total: int | None = None, *, initial: int = 0) -> Iterator[T]:
+    """Iterate over `items`, showing how far along `what` is."""
+    yield from tqdm(
+        items, desc=what, total=total, initial=initial, file=sys.stderr, disable=None, leave=False, dynamic_ncols=True
+    )

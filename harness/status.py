@@ -1,0 +1,65 @@
+"""What became of the cells under a runs folder, and metrics again from a run's own predictions. Needs no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from tabulate import tabulate
+
+from harness.errors import UserError
+from harness.evaluate import score
+from harness.metrics import METRICS
+from harness.results import RESULT, load_result
+
+
+def table(out: Path) -> str:
+    """One line a cell: done, under way, interrupted or failed, and why."""
+    rows = []
+    for lock in sorted(out.glob("*/*/*/*/lock")):
+        folder = lock.parent
+        rows.append([*folder.relative_to(out).parts, *_state(folder)])
+    if not rows:
+        return f"no cell was ever started under {out}"
+    return tabulate(rows, headers=["suite", "task", "upstream", "cell", "state", "detail"], tablefmt="simple")
+
+
+def _state(folder: Path) -> tuple[str, str]:
+    try:
+        with FileLock(folder / "lock", timeout=0):
+            pass
+    except Timeout:
+        return "under way", _progress(folder)
+    if (folder / "failed.txt").exists():
+        return "failed", (folder / "failed.txt").read_text().strip()
+    if not (folder / RESULT).exists():
+        return "interrupted", _progress(folder)
+    try:
+        return "done", f"{len(load_result(folder).splits)} splits"
+    except UserError as error:
+        return "failed", str(error)
+
+
+def _progress(folder: Path) -> str:
+    scored = len(list((folder / "predictions").glob("*.jsonl.gz")))
+    if (folder / "selection.json").exists():
+        return f"head chosen, {scored} splits predicted"
+    return "training" if (folder / "training.pt").exists() else "features or first steps of training"
+
+
+def rescore(folder: Path) -> int:
+    """Print every metric anew from the predictions; 2 where one differs from what the result says."""
+    result = load_result(folder)
+    kind = METRICS[result.metric].kind
+    rows, differing = [], []
+    for name, split in result.splits.items():
+        figures = score(folder, name, kind, result.metric)
+        for metric, value in figures["metrics"].items():
+            stored = split.metrics.get(metric)
+            if stored != value:
+                differing.append(f"{name} {metric}")
+            rows.append([name, metric, f"{value:.4f}", "same" if stored == value else f"result says {stored}"])
+    print(tabulate(rows, headers=["split", "metric", "from predictions", "stored"], disable_numparse=True))
+    if differing:
+        raise UserError(f"{folder}: predictions and result disagree on {', '.join(differing)}; run the cell again")
+    return 0

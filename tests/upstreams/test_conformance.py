@@ -1,0 +1,30 @@
+"""Every card keeps the upstream contract; those that need a download are built from a small random folder."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.check import check
+from upstreams import catalogue
+
+
+def _hub_cards() -> list[str]:
+    return [n for n in catalogue.names() if (weights := catalogue.card(n).weights) is not None and weights.hub]
+
+
+@pytest.mark.parametrize("name", [n for n in catalogue.names() if n not in _hub_cards()])
+def test_embedded_card_passes_every_check(name):
+    results = check(catalogue.build(name))
+    assert len(results) == 9
+    assert [str(result) for result in results if not result.ok] == []
+
+
+@pytest.mark.parametrize("name", _hub_cards())
+def test_hub_card_passes_every_check_on_a_random_folder(name, hf_folder):
+    large = name.endswith("large")
+    config = {"do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_bias": True} if large else {}
+    upstream = catalogue.build(name, folder=hf_folder(catalogue.card(name).options["kind"], **config))
+    results = check(upstream)
+    assert len(results) == 9
+    assert [str(result) for result in results if not result.ok] == []
+    assert (upstream.dim, upstream.num_layers, upstream.stride) == (32, 3, 320)
