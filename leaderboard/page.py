@@ -1,0 +1,148 @@
+"""The leaderboards as files: CSV, Markdown and one HTML page that opens offline.
+
+Values are rounded here, and only here. No time, no commit and no path goes in: the same results give the same bytes.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from harness.metrics import METRICS
+from leaderboard.tables import NO_INTERVAL
+
+DECIMALS = 4
+GROUP = ["suite", "task", "head", "preset"]
+KINDS = {
+    "ID": "in-domain",
+    "Z": "Z: the head trained in-domain meets another corpus",
+    "R": "R: a new head on the other corpus, encoder frozen (no drop: another head)",
+    "C": "C: the in-domain test set under a corruption",
+}
+NOTES = [
+    "Intervals are 95 % percentile intervals of a bootstrap over speakers, 1,000 draws, from the predictions of the "
+    "first seed; “n/a” stands where there are fewer than 8 speakers. Values are means over seeds.",
+    "The difference is this row minus its own backbone, paired on the same trials and draws: against the learned mix "
+    "of layers under a trained head, against the single layer that dev picks (“+dev”) under the training-free cosine.",
+    "Drop is how much worse the score is out of domain, positive for worse; the relative drop is its ratio to the "
+    "in-domain score. A rank change is positive where a row climbs. Ranks are within one head only; ties share a rank.",
+    "Confounded: speaker, language and microphone are one and the same there, so no claim rests on that split alone. "
+    "A supervised backbone has seen transcripts; contamination says whether it may have heard the test data.",
+]
+
+
+def number(value: float, decimals: int = DECIMALS) -> str:
+    """Fixed decimals, and no minus before a zero."""
+    text = f"{value:.{decimals}f}"
+    return text[1:] if text.startswith("-") and not text.strip("-0.") else text
+
+
+def plain(value: Any, decimals: int = DECIMALS) -> str:
+    if value is None:
+        return ""
+    return number(value, decimals) if isinstance(value, float) else str(value)
+
+
+def csv_cell(value: Any) -> str:
+    """Text that a spreadsheet would run as a formula is quoted; numbers are not."""
+    text = plain(value)
+    return "'" + text if isinstance(value, str) and text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+def to_csv(table: pd.DataFrame) -> bytes:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(table.columns)
+    writer.writerows([csv_cell(value) for value in row] for row in table.itertuples(index=False))
+    return buffer.getvalue().encode()
+
+
+def span(low: Any, high: Any, decimals: int = 2) -> str:
+    """An interval to read: [20.10, 24.35], n/a, or nothing."""
+    if low is None or low == NO_INTERVAL:
+        return low or ""
+    return f"[{number(low, decimals)}, {number(high, decimals)}]"
+
+
+def signed(value: float | None, decimals: int = 2) -> str:
+    if value is None:
+        return ""
+    text = number(value, decimals)
+    return text if text.startswith("-") or not text.strip("0.") else "+" + text
+
+
+def verdict(line: dict[str, Any]) -> str:
+    """`better` or `worse` than the backbone where the paired interval excludes 0, else nothing."""
+    low, high = line["difference_low"], line["difference_high"]
+    if not isinstance(low, float) or not isinstance(high, float) or low <= 0 <= high:
+        return ""
+    return "better" if (low > 0) == METRICS[line["metric"]].higher_is_better else "worse"
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [dict(zip(table.columns, row, strict=True)) for row in table.itertuples(index=False)]
+
+
+def groups(leaderboard: pd.DataFrame, ood: pd.DataFrame) -> list[dict[str, Any]]:
+    """What is ranked together: its in-domain lines, its splits, and the OOD lines by split and by row."""
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    for line in _records(leaderboard):
+        group = found.setdefault(
+            tuple(line[name] for name in GROUP),
+            {name: line[name] for name in GROUP} | {"lines": [], "splits": {}, "by_row": {}},
+        )
+        group["lines"].append(line | {"verdict": verdict(line)})
+        group["metric"] = METRICS[line["metric"]]
+    for line in _records(ood):
+        group = found[tuple(line[name] for name in GROUP)]
+        line |= {"verdict": verdict(line)}
+        group["splits"].setdefault(line["split"], []).append(line)
+        group["by_row"][line["upstream"], line["source"], line["split"]] = line
+    for group in found.values():
+        ends = [line["high"] for line in group["lines"] if isinstance(line["high"], float)]
+        group["top"] = max([line["value"] for line in group["lines"]] + ends)
+        group["yours"] = any(line["source"] != "published" for line in group["lines"])
+    return list(found.values())
+
+
+def _environment(html: bool) -> Environment:
+    """Autoescape for HTML; Markdown cells are escaped by the filter `md`."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=html,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "md": markdown_cell,
+        "signed": signed,
+        "plain": plain,
+        "two": lambda value: plain(value, 2),
+    }
+    environment.globals |= {"span": span, "KINDS": KINDS, "NOTES": NOTES}
+    return environment
+
+
+def markdown_cell(value: Any) -> str:
+    """Text as text: no pipe ends the cell and nothing in it becomes a link, an image or HTML."""
+    text = " ".join(plain(value).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    for character in "\\`*[]|":
+        text = text.replace(character, "\\" + character)
+    return text
+
+
+def to_markdown(leaderboard: pd.DataFrame, ood: pd.DataFrame) -> bytes:
+    template = _environment(html=False).get_template("tables.md.j2")
+    return template.render(groups=groups(leaderboard, ood)).encode()
+
+
+def to_html(leaderboard: pd.DataFrame, ood: pd.DataFrame) -> bytes:
+    template = _environment(html=True).get_template("page.html.j2")
+    return template.render(groups=groups(leaderboard, ood)).encode()

@@ -1,0 +1,275 @@
+"""The two leaderboards as tables of plain values: numbers at full precision, None for empty, "n/a" for no interval."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import mean, stdev
+from typing import Any
+
+import pandas as pd
+
+from harness.uncertainty import drop_interval, percentile_interval
+from leaderboard.cells import Cell, GroupKey
+
+NO_INTERVAL = "n/a"
+OUR_EXTENSION = "our extension"
+"""Said in an upstream's note where it goes beyond the published method."""
+Range = tuple[float | str | None, float | str | None]
+Values = dict[str, Any]
+
+_WHO = ["upstream", "family", "base", "level"]
+_END = ["speakers", "trials", "contaminated", "supervised", "marks", "source"]
+LEADERBOARD = [
+    *(
+        "suite",
+        "task",
+        "head",
+        "preset",
+        "rank",
+        *_WHO,
+        "metric",
+        "value",
+        "low",
+        "high",
+        "std",
+        "seeds",
+        "recipe_seeds",
+    ),
+    *("min_dcf_0.05", "min_dcf_0.01", "backbone", "difference", "difference_low", "difference_high", *_END),
+]
+OOD = [
+    *("suite", "task", "head", "preset", "split", "kind", "corpus", "condition", *_WHO, "metric"),
+    *(
+        "id",
+        "id_low",
+        "id_high",
+        "ood",
+        "ood_low",
+        "ood_high",
+        "drop",
+        "drop_low",
+        "drop_high",
+        "relative_drop",
+    ),
+    *("rank_id", "rank_ood", "rank_change", "backbone", "difference", "difference_low", "difference_high"),
+    *("confounded", *_END),
+]
+
+
+@dataclass(slots=True)
+class Row:
+    """All seeds of an upstream under one head."""
+
+    cells: list[Cell]
+
+    def __post_init__(self) -> None:
+        self.cells.sort(key=lambda cell: (cell.result.seed, cell.result.recipe_seed))
+
+    @property
+    def first(self) -> Cell:
+        """The cell whose predictions give the intervals: the lowest seed that kept them, else the lowest seed."""
+        return next((cell for cell in self.cells if cell.predictions), self.cells[0])
+
+    @property
+    def name(self) -> str:
+        return self.first.result.upstream.name
+
+    @property
+    def source(self) -> str:
+        return self.first.source
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self.first.result.higher_is_better
+
+    def has(self, split: str) -> bool:
+        return all(split in cell.result.splits for cell in self.cells)
+
+    def scores(self, split: str, metric: str | None = None) -> list[float]:
+        found = [cell.result.splits[split].metrics.get(metric or cell.result.metric) for cell in self.cells]
+        return [value for value in found if value is not None]
+
+    def score(self, split: str) -> float:
+        return mean(self.scores(split))
+
+    def interval(self, split: str) -> Range:
+        return interval_of(self.first, split)
+
+
+def interval_of(cell: Cell, split: str) -> Range:
+    """Low and high; "n/a" below 8 speakers; empty where the predictions are not kept."""
+    if split not in cell.replicates:
+        return None, None
+    values = cell.replicates[split]
+    if values is None:
+        return NO_INTERVAL, NO_INTERVAL
+    found = percentile_interval(values)
+    return found.low, found.high
+
+
+def difference_interval(a: Cell, b: Cell, split: str) -> Range:
+    """Of a minus b on the same trials, in the same draws."""
+    if split not in a.replicates or split not in b.replicates:
+        return None, None
+    first, second = a.replicates[split], b.replicates[split]
+    if first is None or second is None:
+        return NO_INTERVAL, NO_INTERVAL
+    found = percentile_interval(first - second)
+    return found.low, found.high
+
+
+def difference(row: Row, backbone: Row, split: str) -> float:
+    """Row minus backbone: the mean over the head seeds that both have, else the difference of their means."""
+    metric = row.first.result.metric
+    same = {cell.result.seed: cell.result.splits[split].metrics[metric] for cell in reversed(backbone.cells)}
+    both = [cell for cell in row.cells if cell.result.seed in same]
+    if not both:
+        return row.score(split) - backbone.score(split)
+    return mean(cell.result.splits[split].metrics[metric] - same[cell.result.seed] for cell in both)
+
+
+def drop_range(cell: Cell, split: str) -> Range:
+    """Of the drop (positive = worse), paired where the splits share speakers."""
+    if not {cell.id_split, split} <= set(cell.replicates):
+        return None, None
+    inside, outside = cell.replicates[cell.id_split], cell.replicates[split]
+    if inside is None or outside is None:
+        return NO_INTERVAL, NO_INTERVAL
+    names, others = cell.speakers[cell.id_split], cell.speakers[split]
+    if names == others or not names & others:
+        found = percentile_interval(outside - inside)
+    else:
+        some = drop_interval(cell.kind, *cell.tables(cell.id_split), *cell.tables(split))
+        if some is None:
+            return NO_INTERVAL, NO_INTERVAL
+        found = some
+    return (-found.high, -found.low) if cell.result.higher_is_better else (found.low, found.high)
+
+
+def drop_of(inside: float, outside: float, higher_is_better: bool) -> float:
+    return inside - outside if higher_is_better else outside - inside
+
+
+def backbone_name(cell: Cell) -> str | None:
+    """The row a difference is taken against: the learned mix under a trained head, the layer dev picks under a
+    training-free one."""
+    base = cell.result.upstream.base
+    if base is None:
+        return None
+    name = base if cell.result.selection.lr is not None else f"{base}+dev"
+    return None if name == cell.result.upstream.name else name
+
+
+def rows_of(cells: Sequence[Cell]) -> dict[GroupKey, list[Row]]:
+    found: dict[tuple[str, ...], list[Cell]] = defaultdict(list)
+    for cell in cells:
+        found[cell.key[:-2]].append(cell)
+    groups: dict[GroupKey, list[Row]] = defaultdict(list)
+    for key in sorted(found):
+        row = Row(found[key])
+        groups[row.first.group].append(row)
+    return dict(sorted(groups.items()))
+
+
+def find(rows: Sequence[Row], name: str | None, source: str) -> Row | None:
+    """The row of that name; where there are two, the one of the same source."""
+    named = [row for row in rows if row.name == name]
+    return next((row for row in named if row.source == source), named[0] if named else None)
+
+
+def rank(row: Row, rows: Sequence[Row], split: str) -> int:
+    """1 is best; equal scores share a rank. An upstream counts once, though it may be published and yours."""
+    others = [find(rows, name, row.source) for name in {other.name for other in rows} - {row.name}]
+    mine = row.score(split)
+    sign = 1 if row.higher_is_better else -1
+    better = [other for other in others if other and other.has(split) and sign * (other.score(split) - mine) > 1e-9]
+    return 1 + len(better)
+
+
+def _common(row: Row, rows: Sequence[Row], split: str) -> Values:
+    result = row.first.result
+    upstream, scored = result.upstream, result.splits[split]
+    values: Values = dict(zip(("suite", "task", "head", "preset"), row.first.group, strict=True))
+    values |= {
+        "upstream": upstream.name,
+        "family": upstream.family,
+        "base": upstream.base,
+        "level": upstream.level,
+        "metric": result.metric,
+        "speakers": scored.speakers,
+        "trials": scored.expected,
+        "contaminated": upstream.contaminated,
+        "supervised": {True: "yes", False: "no", None: "unknown"}[upstream.supervised],
+        "marks": OUR_EXTENSION if OUR_EXTENSION in upstream.note.lower() else "",
+        "source": row.source,
+    }
+    backbone = find(rows, backbone_name(row.first), row.source)
+    if backbone is not None and backbone.has(split):
+        low, high = difference_interval(row.first, backbone.first, split)
+        values |= {
+            "backbone": backbone.name,
+            "difference": difference(row, backbone, split),
+            "difference_low": low,
+            "difference_high": high,
+        }
+    return values
+
+
+def _id_values(row: Row, rows: Sequence[Row]) -> Values:
+    split = row.first.id_split
+    values = _common(row, rows, split)
+    scores = row.scores(split)
+    values["rank"] = rank(row, rows, split)
+    values["value"] = mean(scores)
+    values["low"], values["high"] = row.interval(split)
+    values["std"] = stdev(scores) if len(scores) > 1 else None
+    values["seeds"] = len({cell.result.seed for cell in row.cells})
+    values["recipe_seeds"] = len({cell.result.recipe_seed for cell in row.cells})
+    for name in ("min_dcf_0.05", "min_dcf_0.01"):
+        costs = row.scores(split, name)
+        values[name] = mean(costs) if costs else None
+    return values
+
+
+def _ood_values(row: Row, rows: Sequence[Row], split: str) -> Values:
+    cell = row.first
+    inside, scored = cell.id_split, cell.result.splits[split]
+    values = _common(row, rows, split)
+    values |= {"split": split, "kind": scored.kind, "corpus": scored.corpus, "condition": scored.condition}
+    values |= {"id": row.score(inside), "ood": row.score(split), "confounded": scored.confounded}
+    values["id_low"], values["id_high"] = row.interval(inside)
+    values["ood_low"], values["ood_high"] = row.interval(split)
+    if scored.kind != "R":
+        values["drop"] = drop_of(values["id"], values["ood"], row.higher_is_better)
+        values["drop_low"], values["drop_high"] = drop_range(cell, split)
+        values["relative_drop"] = values["drop"] / values["id"] if values["id"] else None
+    values["rank_id"], values["rank_ood"] = rank(row, rows, inside), rank(row, rows, split)
+    values["rank_change"] = values["rank_id"] - values["rank_ood"]
+    return values
+
+
+def _frame(rows: list[Values], columns: list[str]) -> pd.DataFrame:
+    return pd.DataFrame([[row.get(name) for name in columns] for row in rows], columns=columns, dtype=object)
+
+
+def leaderboard(cells: Sequence[Cell]) -> pd.DataFrame:
+    """One row an upstream, in-domain, best first within suite, task, head and preset."""
+    lines: list[Values] = []
+    for rows in rows_of(cells).values():
+        found = [_id_values(row, rows) for row in rows]
+        lines += sorted(found, key=lambda line: (line["rank"], line["upstream"], line["source"]))
+    return _frame(lines, LEADERBOARD)
+
+
+def ood(cells: Sequence[Cell]) -> pd.DataFrame:
+    """One row an upstream and out-of-domain split, best first within the split."""
+    lines: list[Values] = []
+    for rows in rows_of(cells).values():
+        for split in sorted(
+            {name for row in rows for name, one in row.first.result.splits.items() if one.kind != "ID"}
+        ):
+            found = [_ood_values(row, rows, split) for row in rows if row.has(split)]
+            lines += sorted(found, key=lambda line: (line["rank_ood"], line["upstream"], line["source"]))
+    return _frame(lines, OOD)
