@@ -1,0 +1,124 @@
+"""What a post-training recipe is, and what it is handed: the frozen backbone, the data that it names, features of it.
+
+A family `x` keeps its recipe in `upstreams/x/posttrain.py` as `Recipe`; `harness/posttrain.py` finds it by that
+convention and hands a `Job` in, so that the recipe imports neither the data's room nor the heads'.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness.audio import content_key
+from harness.config import Rows, Strict, parse, read_yaml
+from harness.contracts import SplitData, Upstream, Utterance
+from harness.errors import UserError
+from harness.features import Features, FeatureStore
+from harness.paths import cache_dir
+from harness.registry import NAME, resolve
+
+
+class Recipe(Protocol):
+    """One family's post-training, set up from the command line's options."""
+
+    data: str
+    """The YAML of the data that it trains on, from the repository's root."""
+
+    @staticmethod
+    def options(parser: argparse.ArgumentParser) -> None:
+        """Add the family's own options."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        """Raises UserError for options that do not go together."""
+
+    def run(self, job: Job) -> list[Path]:
+        """Train and return the checkpoints, one a seed. Interrupted and called again, it goes on."""
+        ...
+
+
+class RecipeData(Strict):
+    """A recipe's data, from YAML: named splits of manifests that lie in `data/<corpus>` beside the file."""
+
+    name: str
+    suite: str
+    version: int
+    title: str
+    splits: dict[str, list[Rows]]
+    disjoint: dict[str, list[list[str]]] = {}
+    """By 'speaker', 'recording' or 'text': groups of splits that must not share any."""
+    note: str = ""
+
+
+@dataclass
+class Job:
+    """A call of `posttrain.py`. What is slow to make is made when first asked for."""
+
+    family: str
+    backbone_name: str
+    data_path: Path
+    seeds: list[int]
+    device: str = "cpu"
+    folder: Path | None = None
+    """The backbone's weights in place of its card's."""
+    out: Path | None = None
+    """Where the one seed's checkpoint goes in place of the cache."""
+    again: bool = False
+    """Make a checkpoint anew that is there already."""
+    say: Any = field(default=print)
+
+    @cached_property
+    def backbone(self) -> Upstream:
+        built: Upstream = resolve("upstreams.catalogue:build")(
+            self.backbone_name, folder=self.folder, device=self.device
+        )
+        if built.base is not None:
+            raise UserError(f"--backbone wants a backbone, {self.backbone_name} itself stands on {built.base}")
+        return built
+
+    @cached_property
+    def data(self) -> RecipeData:
+        parsed: RecipeData = parse(RecipeData, read_yaml(self.data_path), self.data_path.name)
+        return parsed
+
+    @cached_property
+    def splits(self) -> dict[str, SplitData]:
+        """Rows by split name. Raises UserError for a split without rows, and where two share what they must not."""
+        found = {name: SplitData(name, self._rows(wanted)) for name, wanted in self.data.splits.items()}
+        resolve("tasks.splits:disjoint")({name: split.utterances for name, split in found.items()}, self.data.disjoint)
+        return found
+
+    def _rows(self, wanted: list[Rows]) -> list[Utterance]:
+        found: list[Utterance] = []
+        for item in wanted:
+            if not NAME.match(item.corpus):
+                raise UserError(f"corpus name {item.corpus!r}: letters, digits and _.+- wanted")
+            rows = resolve("tasks.manifest:read_manifest")(self.data_path.parent / "data" / item.corpus)
+            found += resolve("tasks.manifest:select")(rows, split=item.split)
+        return found
+
+    @cached_property
+    def data_hash(self) -> str:
+        """sha256 over the rows of every split: audio, cut, speaker, text and label."""
+        digest = hashlib.sha256()
+        for name, split in sorted(self.splits.items()):
+            for u in split.utterances:
+                digest.update(f"{name}|{u.id}|{content_key(u)}|{u.speaker}|{u.text}|{u.label}\n".encode())
+        return digest.hexdigest()
+
+    @cached_property
+    def features(self) -> Features:
+        """The frozen backbone's features of all splits, from the store or encoded on the fly."""
+        rows = [u for split in self.splits.values() for u in split.utterances]
+        return Features(self.backbone, None, rows, FeatureStore(cache_dir() / "features"), device=self.device)
+
+    def folder_of(self, recipe_hash: str) -> Path:
+        return checkpoint_folder(self.family, self.backbone_name, recipe_hash)
+
+
+def checkpoint_folder(family: str, backbone: str, recipe_hash: str) -> Path:
+    """Where a recipe's checkpoints are kept, one a seed; the hash is over the recipe's settings."""
+    return cache_dir() / "checkpoints" / family / backbone.replace(":", "_") / recipe_hash[:16]

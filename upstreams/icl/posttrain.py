@@ -1,0 +1,279 @@
+"""The ICL recipe: crossed voices and sentences, a frozen backbone's time-means, a small network on them.
+
+    python harness/posttrain.py icl --backbone whisper_tiny --seeds 0,1,2
+
+Which input the network reads is chosen once a recipe, with seed 0 and the full number of steps, by the mean of the
+blocks' cosine EERs on the crossed validation set, then by the loss on it: no task's data is seen. The networks are
+those at the end of training, as the authors evaluate theirs. The validation figures in a checkpoint are of the set that
+chose its input, so they flatter it a little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from harness.contracts import TrialSpec
+from harness.errors import UserError
+from harness.recipe import Job
+from harness.results import atomic_write, identity_hash
+from harness.train import Outcome, fit
+from upstreams.icl.checkpoint import Checkpoint, Choice, Meta, halved, load, new_network, probe
+from upstreams.icl.convert import converted
+from upstreams.icl.settings import BLOCKS, PRESETS, Settings, from_options
+from upstreams.icl.training import Crossed, Input, Learner, Validation, inputs, plan
+
+SELECTION_SEED = 0
+
+
+class Recipe:
+    """Follows `harness.recipe.Recipe`."""
+
+    data = "tasks/mini/crossed.yaml"
+
+    @staticmethod
+    def options(parser: argparse.ArgumentParser) -> None:
+        add, none = parser.add_argument, argparse.SUPPRESS
+        add(
+            "--preset", choices=list(PRESETS), default=none, help="sizes: mini (default) or paper, the authors' figures"
+        )
+        add("--variant", choices=list(BLOCKS), default=none, help="which blocks are trained (default joint)")
+        add("--residual", action="store_true", default=none, help="add a block that no variable supervises")
+        add(
+            "--layers",
+            default=none,
+            help="auto (default: what does best on crossed validation), last, concat, mix or a number",
+        )
+        add("--standardise", action="store_true", default=none, help="each input dimension to mean 0, deviation 1")
+        add(
+            "--raw",
+            dest="standardise",
+            action="store_false",
+            default=none,
+            help="the input as it is (default: what does best)",
+        )
+        add(
+            "--orth-mode",
+            choices=["dimension", "batch"],
+            default=none,
+            help="form of the orthogonality term (default dimension)",
+        )
+        add("--orth-weight", type=float, default=none, help="its weight (default 1)")
+        add("--margin", type=float, default=none, help="taken off the cosine of positives (default 0)")
+        add("--temperature", type=float, default=none, help="of the contrastive term (default 0.1)")
+        add("--hidden", type=_widths, default=none, help="widths of the hidden layers, with commas (default 384,384)")
+        add("--block-dim", type=int, default=none, help="size of a block (default 192)")
+        add(
+            "--batch", type=int, default=none, help="utterances a batch, laid out as speakers x sentences (default 480)"
+        )
+        add("--lr", type=float, default=none, help="greatest learning rate (default 1e-3)")
+        add("--steps", type=int, default=none, help="updates (default 480)")
+        add(
+            "--convert",
+            type=Path,
+            metavar="FILE",
+            default=none,
+            help="read the authors' own checkpoint in place of training",
+        )
+
+    def __init__(self, args: argparse.Namespace):
+        names = {*Settings.model_fields, "preset"}
+        given = {name: value for name, value in vars(args).items() if name in names}
+        self.convert: Path | None = getattr(args, "convert", None)
+        self.given = given
+        self.settings = from_options(given, "posttrain.py icl")
+
+    def run(self, job: Job) -> list[Path]:
+        if self.convert is not None:
+            return [self._convert(job)]
+        missing = [seed for seed in job.seeds if job.again or not self._made(job, seed)]
+        made = _Making(job, self.settings) if missing else None
+        for seed in missing:
+            assert made is not None
+            made.train(seed, self._path(job, seed))
+        return [self._path(job, seed) for seed in job.seeds]
+
+    def _convert(self, job: Job) -> Path:
+        assert self.convert is not None
+        if len(job.seeds) > 1:
+            raise UserError("--convert reads one checkpoint: give the one seed that it was trained with")
+        checkpoint = converted(self.convert, job.backbone, self.given, job.seeds[0])
+        path = job.out or job.folder_of(checkpoint.meta.recipe_hash) / f"seed{job.seeds[0]}.safetensors"
+        checkpoint.save(path)
+        return path
+
+    def _path(self, job: Job, seed: int) -> Path:
+        return job.out or job.folder_of(self.settings.hash) / f"seed{seed}.safetensors"
+
+    def _made(self, job: Job, seed: int) -> bool:
+        """Whether the file is there already, of this recipe, seed, data and backbone."""
+        path = self._path(job, seed)
+        if not path.is_file():
+            return False
+        try:
+            meta = load(path).meta
+        except UserError as error:
+            raise UserError(f"{error}; --again writes a new one in its place") from None
+        found = meta.recipe_hash, meta.seed, meta.data_hash, meta.backbone_fingerprint
+        return found == (self.settings.hash, seed, job.data_hash, job.backbone.fingerprint)
+
+
+class _Making:
+    """Features read, the input chosen, then a network a seed."""
+
+    def __init__(self, job: Job, settings: Settings):
+        self.job, self.settings = job, settings
+        backbone, wanted = job.backbone, settings.layers
+        if wanted.isdigit() and int(wanted) >= backbone.num_layers:
+            raise UserError(f"--layers {wanted}: {backbone.name} has layers 0 to {backbone.num_layers - 1}")
+        for name in ("train", "val"):
+            if name not in job.splits:
+                raise UserError(f"{job.data_path.name}: splits `train` and `val` wanted, found {', '.join(job.splits)}")
+        ids = [u.id for split in job.splits.values() for u in split.utterances]
+        job.features.prepare(ids, "means", f"features of {backbone.name}")
+        self.train_set, self.val_set = (
+            Crossed(job.splits[name], job.features, job.device) for name in ("train", "val")
+        )
+        self.choices = self._choose()
+
+    def _identity(self, what: str, seed: int, tried: list[Input]) -> str:
+        job = self.job
+        return identity_hash(
+            {
+                "what": what,
+                "settings": self.settings.model_dump(mode="json"),
+                "data": job.data_hash,
+                "backbone": job.backbone.fingerprint,
+                "seed": seed,
+                "inputs": [asdict(one) for one in tried],
+                "device": job.device,
+            }
+        )
+
+    def _fit(self, tried: list[Input], seed: int, what: str) -> tuple[Learner, Validation, list[Outcome]]:
+        learner = Learner(self.train_set, tried, self.settings, seed)
+        validation = Validation(self.val_set, learner)
+        identity = self._identity(what, seed, tried)
+        # a file a run: another recipe, data or backbone begins its own and never meets this one
+        kept = self.job.folder_of(self.settings.hash) / f"{what.replace(' ', '-')}-{identity[:12]}.training.pt"
+        self._kept = kept
+        outcomes = fit(
+            learner,
+            [TrialSpec(self.settings.lr, seed)] * len(tried),
+            learner.batch,
+            lambda k: validation.score(learner.networks[k]),
+            plan(self.settings),
+            checkpoint=kept,
+            identity=identity,
+            what=what,
+        )
+        return learner, validation, outcomes
+
+    def _choose(self) -> list[Choice]:
+        """Every input tried, best first, from the cache if it was done before; a single one is not tried."""
+        tried = inputs(self.settings, self.job.backbone.num_layers)
+        if len(tried) == 1:
+            return []
+        identity = self._identity("choice", SELECTION_SEED, tried)
+        path = self.job.folder_of(self.settings.hash) / f"choice-{identity[:12]}.json"
+        stored = _stored(path)
+        if stored:
+            return stored
+        _, _, outcomes = self._fit(tried, SELECTION_SEED, "choosing the input")
+        choices = []
+        for one, outcome in zip(tried, outcomes, strict=True):
+            if not outcome.diverged:
+                last = outcome.curve[-1][1]
+                choices.append(
+                    Choice(
+                        layers=list(one.layers),
+                        kind=one.kind,
+                        standardise=one.standardise,
+                        eer=last.metric,
+                        loss=last.loss,
+                    )
+                )
+        if not choices:
+            raise UserError(f"every input diverged ({outcomes[0].diverged}); give a smaller --lr")
+        choices.sort(key=lambda choice: (choice.eer, choice.loss))
+        atomic_write(path, (json.dumps([c.model_dump() for c in choices], indent=1) + "\n").encode())
+        self._discard()
+        return choices
+
+    def train(self, seed: int, path: Path) -> None:
+        """The chosen input's network of one seed, into `path`."""
+        settings, job = self.settings, self.job
+        if self.choices:
+            best = self.choices[0]
+            chosen = Input(tuple(best.layers), best.kind, best.standardise)
+        else:
+            (chosen,) = inputs(settings, job.backbone.num_layers)
+        learner, validation, (outcome,) = self._fit([chosen], seed, f"training seed {seed}")
+        if outcome.diverged or outcome.last is None:
+            raise UserError(f"seed {seed} diverged ({outcome.diverged}); give a smaller --lr")
+        learner.load_state(0, halved(outcome.last))
+        learner.train(False)
+        score = validation.score(learner.networks[0])
+        eers = {f"{block}_eer": value for block, value in validation.eers(learner.networks[0]).items()}
+        meta = self._meta(chosen, seed, {**eers, "loss": score.loss})
+        network = new_network(settings, meta.layers, meta.kind, meta.backbone_dim)
+        network.load_state_dict(learner.state(0))
+        Checkpoint(meta, network, probe(job.backbone)).save(path)
+        self._discard()
+        shown = ", ".join(f"{name.removesuffix('_eer')} EER {value:.2f} %" for name, value in eers.items())
+        job.say(f"seed {seed}: {_words(chosen)}; crossed validation: {shown}")
+
+    def _meta(self, chosen: Input, seed: int, validation: dict[str, float]) -> Meta:
+        job, backbone = self.job, self.job.backbone
+        return Meta(
+            origin="harness/posttrain.py icl",
+            settings=self.settings,
+            recipe_hash=self.settings.hash,
+            seed=seed,
+            data=f"{job.data.suite}/{job.data.name} version {job.data.version}",
+            data_hash=job.data_hash,
+            layers=list(chosen.layers),
+            kind=chosen.kind,
+            standardise=chosen.standardise,
+            choices=self.choices,
+            validation=validation,
+            **backbone_fields(backbone),
+        )
+
+    def _discard(self) -> None:
+        """The state of a training that has come to its end."""
+        self._kept.unlink(missing_ok=True)
+
+
+def backbone_fields(backbone: Any) -> dict[str, Any]:
+    return {
+        "backbone": backbone.name,
+        "backbone_fingerprint": backbone.fingerprint,
+        "backbone_layers": backbone.num_layers,
+        "backbone_dim": backbone.dim,
+        "stride": backbone.stride,
+    }
+
+
+def _stored(path: Path) -> list[Choice]:
+    try:
+        return [Choice.model_validate(row) for row in json.loads(path.read_text())]
+    except (OSError, ValueError, ValidationError, TypeError):
+        return []
+
+
+def _words(one: Input) -> str:
+    layers = f"layer {one.layers[0]}" if len(one.layers) == 1 else f"{len(one.layers)} layers, {one.kind}"
+    return f"{layers}, {'standardised' if one.standardise else 'raw'}"
+
+
+def _widths(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",") if part]
+    except ValueError:
+        raise UserError(f"--hidden: widths with commas wanted, such as 384,384, found {text!r}") from None
