@@ -158,8 +158,10 @@ def read_trials(csv_gz: str | Path, known_ids: Collection[str]) -> list[Trial]:
             f"trial list {csv_gz}: {len(unknown)} utterances are not in the manifest, first {unknown[0]}; "
             "the list and the manifest must be of one version"
         )
-    columns = (table[name] for name in TRIAL_COLUMNS[:4])
-    return [Trial(str(t), str(enrol), str(test), bool(target)) for t, enrol, test, target in zip(*columns, strict=True)]
+    return [
+        Trial(str(trial), str(enrol), str(test), bool(target), _shared(same))
+        for trial, enrol, test, target, *same in table[list(TRIAL_COLUMNS)].itertuples(index=False)
+    ]
 
 
 def select(rows: Sequence[Utterance], **equals: str) -> list[Utterance]:
@@ -246,6 +248,11 @@ def _utterance(record: Mapping[str, str], place: str, paths: Inside) -> Utteranc
         "rate": int(record["rate"]),
     }
     return Utterance(**{**record, **values})  # type: ignore[arg-type]
+
+
+def _shared(same: Sequence[object]) -> dict[str, bool]:
+    names = (column.removeprefix("same_") for column in TRIAL_COLUMNS[4:])
+    return {name: bool(value) for name, value in zip(names, same, strict=True) if not pd.isna(value)}
 
 
 def _check_trial(record: Mapping[str, str], place: str) -> None:
