@@ -98,10 +98,15 @@ class Cell:
         self.data.check_disjoint()
         self.identity = self._identity()
         label = (
-            f"{self.head_name}-{self.preset_name}-s{self.seed}-r{name.recipe_seed}-{identity_hash(self.identity)[:8]}"
+            f"{self.head_name}-{self.preset_name}-s{self.seed}-r{self.recipe_seed}-{identity_hash(self.identity)[:8]}"
         )
         safe = name.upstream.replace(":", "_")
         self.folder = runtime.out / name.suite / self.task.task / safe / label
+
+    @property
+    def recipe_seed(self) -> int:
+        """A backbone was not post-trained by us: it is always 0."""
+        return self.name.recipe_seed if self.upstream.base is not None else 0
 
     @property
     def seed(self) -> int:
@@ -133,7 +138,7 @@ class Cell:
             "dev": sha(self.data.named("dev")),
             "upstream": self.name.upstream,
             "features": self.upstream.fingerprint,
-            "recipe_seed": self.name.recipe_seed,
+            "recipe_seed": self.recipe_seed,
             "head": self.head_name,
             "preset": self.preset_name,
             "preset_values": self.preset.model_dump(mode="json"),
@@ -279,7 +284,7 @@ class Cell:
             head=self.head_name,
             preset=self.preset_name,
             seed=self.seed,
-            recipe_seed=self.name.recipe_seed,
+            recipe_seed=self.recipe_seed,
             metric=self.task.metric,
             higher_is_better=self.task.higher_is_better,
             identity=self.identity,
@@ -287,6 +292,11 @@ class Cell:
             selection=chosen,
             layer_weights=[] if mix is None else [round(float(w), 6) for w in torch.softmax(mix, 0)],
             splits=splits,
-            provenance=provenance(self.watch, self.runtime.device),
+            provenance=provenance(self.watch, self.runtime.device, self._command()),
         )
 
+    def _command(self) -> str:
+        name = self.name
+        parts = ["python harness/run.py -u", name.upstream, "-d", f"{self.task.task}_ood", "--suite", name.suite]
+        parts += ["--head", self.head_name, "--preset", self.preset_name, "--seed", str(self.seed)]
+        return " ".join([*parts, "--recipe-seed", str(self.recipe_seed)])

@@ -50,6 +50,8 @@ class Trial:
     enrol: str
     test: str
     target: bool
+    same: Mapping[str, bool] = field(default_factory=dict)
+    """By 'language', 'channel' and 'gender', where it is known: do the two sides share it?"""
 
 
 Level = Literal["frame", "utterance"]

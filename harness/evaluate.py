@@ -26,7 +26,7 @@ def references_path(folder: Path, split: str) -> Path:
 def reference_table(split: SplitData) -> pd.DataFrame:
     """What predictions are scored against, by id: for trials `reference` is 1 for a target, and both speakers."""
     speakers = {u.id: u.speaker for u in split.utterances}
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "id": [t.id for t in split.trials],
             "reference": [str(int(t.target)) for t in split.trials],
@@ -34,6 +34,9 @@ def reference_table(split: SplitData) -> pd.DataFrame:
             "speaker2": [speakers[t.test] for t in split.trials],
         }
     )
+    for what in sorted({name for trial in split.trials for name in trial.same}):
+        table[f"same_{what}"] = [str(int(t.same[what])) if what in t.same else "" for t in split.trials]
+    return table
 
 
 def evaluate(

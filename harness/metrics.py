@@ -22,6 +22,8 @@ Weights = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
 Predictions = Mapping[str, Mapping[str, Any]]
 
+SHARED = ("same_language", "same_channel", "same_gender")
+MIN_NON_TARGETS_ALIKE = 100
 MIN_NON_TARGETS_FOR_P01 = 2000
 """Below this many non-targets, minDCF at p_target 0.01 rests on a handful of false alarms and is not reported."""
 
@@ -43,6 +45,9 @@ METRICS: dict[str, Metric] = {
         Metric("eer", False, "%", "verification", "EER"),
         Metric("min_dcf_0.05", False, "", "verification", "minDCF (p = 0.05)"),
         Metric("min_dcf_0.01", False, "", "verification", "minDCF (p = 0.01)"),
+        Metric("eer_same_language", False, "%", "verification", "EER, same language"),
+        Metric("eer_same_channel", False, "%", "verification", "EER, same channel"),
+        Metric("eer_same_gender", False, "%", "verification", "EER, same gender"),
         Metric("accuracy", True, "%", "classification", "accuracy"),
     )
 }
@@ -206,11 +211,21 @@ def verification_trials(predictions: Predictions, references: pd.DataFrame) -> t
 
 
 def score_verification(predictions: Predictions, references: pd.DataFrame) -> dict[str, float]:
-    """EER (per cent), minDCF at p_target 0.05 and, with 2,000 or more non-targets, at 0.01 (C_miss = C_fa = 1)."""
+    """EER (per cent), minDCF at p_target 0.05 and, with 2,000 or more non-targets, at 0.01 (C_miss = C_fa = 1).
+
+    Where the references tell (columns of SHARED), also the EER against the non-targets of the same language, channel
+    or gender alone: what is left of a score once that cannot give the answer away."""
     scores, targets = verification_trials(predictions, references)
     result = {"eer": eer(scores, targets), "min_dcf_0.05": min_dcf(scores, targets, 0.05)}
     if int((~targets).sum()) >= MIN_NON_TARGETS_FOR_P01:
         result["min_dcf_0.01"] = min_dcf(scores, targets, 0.01)
+    for column in SHARED:
+        if column not in references:
+            continue
+        alike = targets | (references[column] == "1").to_numpy(dtype=bool)
+        kept = int((alike & ~targets).sum())
+        if MIN_NON_TARGETS_ALIKE <= kept < int((~targets).sum()):
+            result[f"eer_{column}"] = eer(scores[alike], targets[alike])
     return result
 
 

@@ -56,7 +56,7 @@ class Stopwatch:
             self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 2)
 
 
-def provenance(watch: Stopwatch, device: str) -> Provenance:
+def provenance(watch: Stopwatch, device: str, command: str) -> Provenance:
     head, dirty = commit()
     versions = {}
     for name in PACKAGES:
@@ -65,6 +65,7 @@ def provenance(watch: Stopwatch, device: str) -> Provenance:
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "absent"
     return Provenance(
+        command=command,
         commit=head,
         dirty=dirty,
         packages=versions,

@@ -125,6 +125,8 @@ class UpstreamInfo(Strict):
 
 
 class Provenance(Strict):
+    command: str = ""
+    """What makes this result again, from the top folder at `commit`."""
     commit: str
     dirty: bool
     packages: dict[str, str]

@@ -21,6 +21,8 @@ Values = dict[str, Any]
 
 _WHO = ["upstream", "family", "base", "level"]
 _END = ["speakers", "trials", "contaminated", "supervised", "marks", "source"]
+FURTHER = ("min_dcf_0.05", "min_dcf_0.01", "eer_same_language", "eer_same_channel", "eer_same_gender")
+"""Metrics beside the main one, where a split has them."""
 LEADERBOARD = [
     *(
         "suite",
@@ -37,7 +39,7 @@ LEADERBOARD = [
         "seeds",
         "recipe_seeds",
     ),
-    *("min_dcf_0.05", "min_dcf_0.01", "backbone", "difference", "difference_low", "difference_high", *_END),
+    *(*FURTHER, "backbone", "difference", "difference_low", "difference_high", *_END),
 ]
 OOD = [
     *("suite", "task", "head", "preset", "split", "kind", "corpus", "condition", *_WHO, "metric"),
@@ -52,6 +54,7 @@ OOD = [
         "drop_low",
         "drop_high",
         "relative_drop",
+        *FURTHER,
     ),
     *("rank_id", "rank_ood", "rank_change", "backbone", "difference", "difference_low", "difference_high"),
     *("confounded", *_END),
@@ -205,6 +208,9 @@ def _common(row: Row, rows: Sequence[Row], split: str) -> Values:
         "marks": OUR_EXTENSION if OUR_EXTENSION in upstream.note.lower() else "",
         "source": row.source,
     }
+    for name in FURTHER:
+        further = row.scores(split, name)
+        values[name] = mean(further) if further else None
     backbone = find(rows, backbone_name(row.first), row.source)
     if backbone is not None and backbone.has(split):
         low, high = difference_interval(row.first, backbone.first, split)
@@ -227,9 +233,6 @@ def _id_values(row: Row, rows: Sequence[Row]) -> Values:
     values["std"] = stdev(scores) if len(scores) > 1 else None
     values["seeds"] = len({cell.result.seed for cell in row.cells})
     values["recipe_seeds"] = len({cell.result.recipe_seed for cell in row.cells})
-    for name in ("min_dcf_0.05", "min_dcf_0.01"):
-        costs = row.scores(split, name)
-        values[name] = mean(costs) if costs else None
     return values
 
 

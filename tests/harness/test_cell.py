@@ -208,3 +208,21 @@ def test_seeds_differ_and_repeat(tiny: Path, tmp_path: Path) -> None:
         _, result = run_cell(CellName("tiny", "asv", "fbank", seed=seed), runtime(tmp_path, out))
         shas.append(result.splits["test"].predictions_sha256)
     assert shas[0] == shas[1] != shas[2]
+
+
+def test_seeds_that_change_nothing_are_one_cell(tiny: Path, tmp_path: Path) -> None:
+    """A training-free head has no seed, a backbone no recipe."""
+    first, result = run_cell(CellName("tiny", "asv", "fbank", head="cosine"), runtime(tmp_path))
+    again, _ = run_cell(CellName("tiny", "asv", "fbank", head="cosine", seed=4, recipe_seed=2), runtime(tmp_path))
+    assert first == again and (result.seed, result.recipe_seed) == (0, 0)
+
+
+def test_a_result_names_the_command_that_makes_it(tiny: Path, tmp_path: Path) -> None:
+    from harness.cli import main
+
+    folder, result = run_cell(CellName("tiny", "asv_ood", "fbank", seed=1), runtime(tmp_path))
+    command = result.provenance.command.split()
+    assert command[:2] == ["python", "harness/run.py"]
+    assert main([*command[2:], "--out", str(tmp_path / "again")]) == 0
+    (again,) = (tmp_path / "again").rglob("result.json")
+    assert again.parent.name == folder.name and figures(load_result(again.parent)) == figures(result)

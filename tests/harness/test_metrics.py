@@ -271,3 +271,25 @@ def test_predictions_that_do_not_match_are_refused(change, message):
 def test_unknown_kind():
     with pytest.raises(UserError, match="unknown kind"):
         score("regression", *tables())
+
+
+def test_same_language_non_targets_are_scored_apart() -> None:
+    """Non-targets of another language are given away by it: with the others alone the task is chance."""
+    rng = np.random.default_rng(0)
+    n = 300
+    same = ["1"] * (2 * n) + ["0"] * n
+    references = pd.DataFrame(
+        {
+            "id": [f"t{i}" for i in range(3 * n)],
+            "reference": ["1"] * n + ["0"] * (2 * n),
+            "speaker": "a",
+            "speaker2": "b",
+            "same_language": same,
+            "same_channel": ["1"] * (3 * n),
+        }
+    )
+    scores = np.concatenate([rng.normal(0, 1, 2 * n), rng.normal(-9, 1, n)])
+    predictions = {f"t{i}": {"id": f"t{i}", "score": float(s)} for i, s in enumerate(scores)}
+    found = score_verification(predictions, references)
+    assert found["eer"] < 40 < found["eer_same_language"]
+    assert "eer_same_channel" not in found, "every non-target shares the channel: the figure would say nothing new"
