@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -12,23 +11,14 @@ from pathlib import Path
 from harness.errors import UserError
 from harness.paths import cache_dir, runs_dir
 from harness.registry import NAME, resolve, suggest
+from harness.shell import Parser, device, guarded, seeds
 
 VERBS = ("list", "describe", "check", "score", "status")
 
 
 def main(argv: Sequence[str]) -> int:
     """Exit status: 0 done, 2 a line to read, 130 interrupted."""
-    try:
-        return dispatch(list(argv))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 1
+    return guarded(dispatch, argv)
 
 
 def dispatch(argv: list[str]) -> int:
@@ -49,15 +39,8 @@ def dispatch(argv: list[str]) -> int:
     return _run(argv)
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse, with our one line in place of usage and exit."""
-
-    def error(self, message: str) -> None:  # type: ignore[override]
-        raise UserError(f"{message}; see {self.prog} --help")
-
-
 def _parser(verb: str = "", what: str = "") -> Parser:
-    return Parser(prog=f"run.py {verb}".strip(), description=what, formatter_class=argparse.RawDescriptionHelpFormatter)
+    return Parser(prog=f"run.py {verb}".strip(), description=what)
 
 
 def _names(text: str) -> list[str]:
@@ -68,13 +51,6 @@ def _names(text: str) -> list[str]:
     if not found:
         raise UserError("a name wanted, found an empty list")
     return found
-
-
-def _seeds(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise UserError(f"seeds: whole numbers with commas wanted, found {text!r}") from None
 
 
 def _run(argv: list[str]) -> int:
@@ -94,9 +70,9 @@ def _run(argv: list[str]) -> int:
     parser.add_argument("--head", help="default: the task's own for the upstream's level")
     parser.add_argument("--preset", help="how the head trains; default: the suite's name")
     parser.add_argument(
-        "--seeds", "--seed", type=_seeds, default=[0], help="seeds of the head, with commas (default 0)"
+        "--seeds", "--seed", type=seeds, default=[0], help="seeds of the head, with commas (default 0)"
     )
-    parser.add_argument("--recipe-seeds", "--recipe-seed", type=_seeds, default=[0], help="seeds of the post-training")
+    parser.add_argument("--recipe-seeds", "--recipe-seed", type=seeds, default=[0], help="seeds of the post-training")
     parser.add_argument("-k", "--folder", type=Path, help="a local folder with the backbone's weights")
     parser.add_argument(
         "--checkpoint", type=Path, help="a post-training checkpoint in place of the shipped or cached one"
@@ -111,7 +87,7 @@ def _run(argv: list[str]) -> int:
     from harness.config import Runtime
 
     runtime = Runtime(
-        out=args.out, cache=cache_dir(), device=_device(args.device), folder=args.folder, checkpoint=args.checkpoint
+        out=args.out, cache=cache_dir(), device=device(args.device), folder=args.folder, checkpoint=args.checkpoint
     )
     cells = [
         CellName(args.suite, task, upstream, args.head, args.preset, seed, recipe_seed)
@@ -138,20 +114,6 @@ def _run(argv: list[str]) -> int:
     if failed:
         raise UserError(f"{failed} of {len(cells)} cells failed; the lines above say why")
     return 0
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(
-            f"device {name!r} cannot be used here ({str(error).splitlines()[0]}); try --device cpu"
-        ) from error
-    return name
 
 
 def _show(finished: Sequence[tuple[Path, object]], out: Path, in_domain_only: set[str]) -> None:
@@ -198,7 +160,7 @@ def _check(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     from harness import describe
 
-    return describe.check(_names(args.upstream), args.folder, args.checkpoint, _device(args.device))
+    return describe.check(_names(args.upstream), args.folder, args.checkpoint, device(args.device))
 
 
 def _score(argv: list[str]) -> int:

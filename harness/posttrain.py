@@ -17,24 +17,12 @@ from pathlib import Path
 if sys.path and Path(sys.path[0] or ".").resolve() == Path(__file__).resolve().parent:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import argparse  # noqa: E402
-import difflib  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 
 from harness.errors import UserError  # noqa: E402
 from harness.paths import ROOT  # noqa: E402
 from harness.registry import resolve, unknown  # noqa: E402
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse with our one line in place of usage and exit, and a suggestion for an option that it does not know."""
-
-    def error(self, message: str) -> None:  # type: ignore[override]
-        wrong = message.partition("unrecognized arguments: ")[2].split()
-        known = [name for action in self._actions for name in action.option_strings if name.startswith("--")]
-        near = difflib.get_close_matches(wrong[0].partition("=")[0], known, n=1) if wrong else []
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise UserError(f"{message}{hint}; see posttrain.py --help".replace("unrecognized arguments", "unknown option"))
+from harness.shell import Parser, device, guarded, seeds  # noqa: E402
 
 
 def families() -> list[str]:
@@ -44,14 +32,7 @@ def families() -> list[str]:
 
 def main(argv: Sequence[str]) -> int:
     """Exit status: 0 done, 2 a line to read, 130 interrupted."""
-    try:
-        return _main(list(argv))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
+    return guarded(_main, argv)
 
 
 def _main(argv: list[str]) -> int:
@@ -66,7 +47,6 @@ def _main(argv: list[str]) -> int:
         recipe.options(parser.add_argument_group(f"options of {family}"))
     args = parser.parse_args(argv)
 
-    from harness.cli import _device
     from harness.recipe import Job
 
     assert recipe is not None
@@ -77,7 +57,7 @@ def _main(argv: list[str]) -> int:
         args.backbone,
         args.data or ROOT / recipe.data,
         args.seeds,
-        device=_device(args.device),
+        device=device(args.device),
         folder=args.folder,
         out=args.out,
         again=args.again,
@@ -89,32 +69,20 @@ def _main(argv: list[str]) -> int:
 
 def _parser(family: str) -> Parser:
     assert __doc__ is not None
-    parser = Parser(
-        prog=f"posttrain.py {family}".strip(),
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser(prog=f"posttrain.py {family}".strip(), description=__doc__)
     parser.add_argument(
         "family", metavar="FAMILY", help=f"whose recipe: {', '.join(families())} (--help after it: its options)"
     )
     parser.add_argument("--backbone", default="whisper_tiny", help="the frozen model underneath (default whisper_tiny)")
     parser.add_argument("-k", "--folder", type=Path, help="a local folder with the backbone's weights")
     parser.add_argument(
-        "--seeds", "--seed", type=_seeds, default=[0], help="seeds of the recipe, with commas (default 0)"
+        "--seeds", "--seed", type=seeds, default=[0], help="seeds of the recipe, with commas (default 0)"
     )
     parser.add_argument("--data", type=Path, help="the YAML of other data than the recipe's own")
     parser.add_argument("--out", type=Path, metavar="FILE", help="where the checkpoint goes in place of the cache")
     parser.add_argument("--again", action="store_true", help="make a checkpoint anew that is there already")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 … (default: cuda where there is one)")
     return parser
-
-
-def _seeds(text: str) -> list[int]:
-    try:
-        return sorted({int(part) for part in text.split(",")})
-    except ValueError:
-        raise UserError(f"seeds: whole numbers with commas wanted, found {text!r}") from None
 
 
 if __name__ == "__main__":

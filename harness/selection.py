@@ -82,7 +82,11 @@ def load(folder: Path, suffix: str) -> tuple[dict[str, Tensor], Selection] | Non
 def _trial(outcome: Outcome, layer: int | None) -> TrialResult:
     curve = [DevPoint(step=at, metric=s.metric, loss=s.loss) for at, s in outcome.curve]
     best = next((point for point in curve if outcome.best is not None and point.step == outcome.best[0]), None)
-    status = "diverged" if outcome.diverged else "ok"
     return TrialResult(
-        lr=outcome.spec.lr, layer=layer, status=status, detail=outcome.diverged, best=best, curve=curve
+        lr=outcome.spec.lr,
+        layer=layer,
+        status="diverged" if outcome.diverged else "ok",
+        detail=outcome.diverged,
+        best=best,
+        curve=curve,
     )

@@ -21,6 +21,7 @@ import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -250,7 +251,7 @@ def _utterance(record: Mapping[str, str], place: str, paths: Inside) -> Utteranc
     return Utterance(**{**record, **values})  # type: ignore[arg-type]
 
 
-def _shared(same: Sequence[object]) -> dict[str, bool]:
+def _shared(same: Sequence[Any]) -> dict[str, bool]:
     names = (column.removeprefix("same_") for column in TRIAL_COLUMNS[4:])
     return {name: bool(value) for name, value in zip(names, same, strict=True) if not pd.isna(value)}
 

@@ -1,136 +1,23 @@
-"""A suite small enough to run whole in a second: ten made-up speakers, tones in noise, fbank features."""
+"""No network in any test, and the suite `tiny` in place of the real ones for those that ask."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import hashlib
-import io
 import os
-import zipfile
-from itertools import combinations
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 import yaml
 
 # no test may reach a network, whatever the machine allows
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_OFFLINE"] = "1"
 
-TINY = {
-    "task": "asv",
-    "suite": "tiny",
-    "version": 1,
-    "kind": "verification",
-    "title": "Speaker verification of tones",
-    "metric": "eer",
-    "higher_is_better": False,
-    "train": {"rows": [{"corpus": "tones", "split": "train"}]},
-    "dev": {"rows": [{"corpus": "tones", "split": "dev"}], "trials": "dev"},
-    "test": {"rows": [{"corpus": "tones", "split": "test"}], "trials": "test"},
-    "disjoint": {"speaker": [["train", "dev", "test"]]},
-    "ood": [
-        {
-            "name": "band",
-            "kind": "C",
-            "of": "test",
-            "shift": "telephone band",
-            "condition": [{"op": "band", "low": 300, "high": 3400}],
-        },
-        {
-            "name": "others",
-            "kind": "R",
-            "shift": "a head of its own",
-            "rows": [{"corpus": "tones", "split": "test"}],
-            "trials": "test",
-            "train": {"rows": [{"corpus": "tones", "split": "train"}]},
-            "dev": {"rows": [{"corpus": "tones", "split": "dev"}], "trials": "dev"},
-        },
-    ],
-    "heads": {
-        "xvector": {
-            "default_for": ["frame"],
-            "presets": {
-                "tiny": {
-                    "plan": {"steps": 6, "accumulate": 2, "optimiser": "adamw", "clip": 1000, "eval_every": 2},
-                    "lrs": [1e-3, 1e-4],
-                    "options": {"crop_seconds": 0.4, "batch": 3, "dim": 16, "pooled_dim": 24},
-                }
-            },
-        },
-        "cosine": {"default_for": ["utterance"], "presets": {"tiny": {}}},
-    },
-}
-
-SPLITS = {"train": 3, "dev": 3, "test": 9}
-
-
-def tone(speaker: int, take: int, seconds: float = 0.6) -> np.ndarray:
-    """A made-up voice: harmonics of the speaker's own pitch, loudness and noise of the take."""
-    rng = np.random.default_rng([speaker, take])
-    t = np.arange(int(16000 * seconds)) / 16000
-    pitch = 90 + 17 * speaker + rng.normal(0, 3)
-    wave = sum(np.sin(2 * np.pi * pitch * k * t + rng.uniform(0, 6)) / k for k in range(1, 8))
-    return (0.1 * wave + 0.02 * rng.normal(size=t.size)).astype(np.float32)
-
-
-def write_corpus(folder: Path, splits: dict[str, int] = SPLITS, takes: int = 3) -> list[dict[str, str]]:
-    """manifest.csv and audio.zip; returns the rows."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rows, first = [], 0
-    with zipfile.ZipFile(folder / "audio.zip", "w") as archive:
-        for split, count in splits.items():
-            for speaker in range(first, first + count):
-                for take in range(takes):
-                    buffer = io.BytesIO()
-                    wave = tone(speaker, take)
-                    soundfile.write(buffer, wave, 16000, format="WAV")
-                    name = f"p{speaker:02d}-{take}"
-                    archive.writestr(f"{name}.wav", buffer.getvalue())
-                    rows.append(
-                        {
-                            "id": name,
-                            "corpus": "tones",
-                            "split": split,
-                            "archive": "audio.zip",
-                            "member": f"{name}.wav",
-                            "start": "0",
-                            "duration": f"{len(wave) / 16000:.3f}",
-                            "rate": "16000",
-                            "speaker": f"p{speaker:02d}",
-                            "speaker_known": "sure",
-                            "language": "xx",
-                            "channel": "none",
-                            "text": f"{split} {take}",
-                            "phones": "",
-                            "label": "",
-                            "source": "made up",
-                            "licence": "CC0-1.0",
-                            "sha256": hashlib.sha256(buffer.getvalue()).hexdigest(),
-                        }
-                    )
-            first += count
-    with (folder / "manifest.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return rows
-
-
-def write_trials(path: Path, rows: list[dict[str, str]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = ["trial,enrol,test,target,same_language,same_channel,same_gender"]
-    for number, (a, b) in enumerate(combinations(rows, 2)):
-        lines.append(f"t{number:04d},{a['id']},{b['id']},{int(a['speaker'] == b['speaker'])},1,1,")
-    path.write_bytes(gzip.compress("\n".join(lines).encode() + b"\n", mtime=0))
-
 
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The suite `tiny` in place of the real ones; cache and runs in the test's own folder. Returns the suite's folder."""
+    """The suite `tiny` in place of the real ones, cache and runs in the test's own folder. Returns its folder."""
+    from tiny_suite import TINY, write_corpus, write_trials
+
     from tasks import catalogue
 
     suite = tmp_path / "suites" / "tiny"

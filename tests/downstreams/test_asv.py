@@ -46,6 +46,8 @@ def split() -> tuple[Source, SplitData]:
 def s3prl_twin(net: XVectorNet, classes: int):
     """s3prl's own connector, model and loss carrying our weights."""
     from upstreams import s3prl_bridge  # noqa: F401  its shims let s3prl import
+
+    # isort: split
     from s3prl.downstream.sv_voxceleb1.model import AMSoftmaxLoss, Model
 
     model = Model(
@@ -75,6 +77,8 @@ def test_the_same_weights_give_s3prls_embedding_and_loss() -> None:
 
 def test_the_featurizer_is_s3prls_weighted_sum() -> None:
     from upstreams import s3prl_bridge  # noqa: F401
+
+    # isort: split
     from s3prl.upstream.interfaces import Featurizer as Theirs
 
     ours = XVectorNet(3, 6, 2, XVectorOptions(**OPTIONS)).featurizer

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tiny_suite import TINY
 
 from harness.config import Task, parse, read_yaml
 from harness.errors import UserError
 from harness.registry import Registry, suggest
 from tasks import catalogue
-from conftest import TINY
 
 
 def test_an_unknown_key_is_named_with_the_nearest() -> None:

@@ -68,7 +68,9 @@ def trim(wave: Wave, below_db: float = 40.0, keep: float = 0.05) -> Wave:
         raise ValueError("a silent clip")
     loud = np.flatnonzero(level > level.max() * 10 ** (-below_db / 20))
     margin = round(keep * SAMPLE_RATE)
-    return wave[max(0, loud[0] * FRAME - margin) : (loud[-1] + 1) * FRAME + margin]
+    first, last = int(loud[0]), int(loud[-1])
+    cut: Wave = wave[max(0, first * FRAME - margin) : (last + 1) * FRAME + margin]
+    return cut
 
 
 def normalise(wave: Wave, peak: float = PEAK) -> Wave:

@@ -1,0 +1,71 @@
+"""What the command lines share: a parser with one-line complaints, seeds, devices, and the exit status."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from harness.errors import UserError
+from harness.registry import suggest
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with our one line in place of usage and exit, and a suggestion for an option that it does not know."""
+
+    def __init__(self, prog: str, description: str | None):
+        super().__init__(
+            prog=prog,
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        unknown = message.partition("unrecognized arguments: ")[2].split()
+        if unknown:
+            known = [name for action in self._actions for name in action.option_strings if name.startswith("--")]
+            message = f"unknown option {unknown[0]}{suggest(unknown[0].partition('=')[0], known).rstrip('?')}"
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
+def seeds(text: str) -> list[int]:
+    """'0,1,2' -> [0, 1, 2]: each once, in order of size."""
+    try:
+        found = sorted({int(part) for part in text.split(",")})
+    except ValueError:
+        raise UserError(f"seeds: whole numbers with commas wanted, found {text!r}") from None
+    if found[0] < 0:
+        raise UserError(f"seeds: 0 or more wanted, found {found[0]}")
+    return found
+
+
+def device(name: str) -> str:
+    """'auto' is cuda where there is one, else cpu. Raises UserError for a device that cannot be used here."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(
+            f"device {name!r} cannot be used here ({str(error).splitlines()[0]}); try --device cpu"
+        ) from error
+    return name
+
+
+def guarded(command: Callable[[list[str]], int], argv: Sequence[str]) -> int:
+    """Run a command line. Exit status: 0 done, 2 a line to read, 130 interrupted."""
+    try:
+        return command(list(argv))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
