@@ -75,7 +75,8 @@ def trim(wave: Wave, below_db: float = 40.0, keep: float = 0.05) -> Wave:
 
 def normalise(wave: Wave, peak: float = PEAK) -> Wave:
     """(n,) scaled to an absolute peak of `peak`, full scale being 1."""
-    return wave * (peak / np.abs(wave).max())
+    scaled: Wave = wave * (peak / np.abs(wave).max())
+    return scaled
 
 
 def encode(wave: Wave, name: str, level: float | None = KBIT_32) -> bytes:
