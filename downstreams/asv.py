@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from downstreams.featurizer import Featurizer
 from harness import metrics
 from harness.contracts import SAMPLE_RATE, DevScore, FeatureSource, Level, SplitData, TrialSpec
+from harness.progress import progress
 from harness.train import step_seed
 
 CONTEXT = 14
@@ -210,8 +211,9 @@ def at_least(frames: Tensor, minimum: int) -> Tensor:
 @torch.no_grad()
 def score_trials(embed: Any, split: SplitData) -> Iterator[dict[str, Any]]:
     """Cosine of the two embeddings of every trial. Five decimals: what a cosine in half precision can carry."""
-    needed = {i for trial in split.trials for i in (trial.enrol, trial.test)}
-    vectors = {i: F.normalize(embed(i).float(), dim=0).double().numpy() for i in sorted(needed)}
+    needed = sorted({i for trial in split.trials for i in (trial.enrol, trial.test)})
+    ids = progress(needed, f"embeddings of {split.name}", len(needed))
+    vectors = {i: F.normalize(embed(i).float(), dim=0).double().numpy() for i in ids}
     for trial in split.trials:
         yield {"id": trial.id, "score": round(float(vectors[trial.enrol] @ vectors[trial.test]), 5)}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-ESPEAK = {"en-US": "en-us", "en-GB": "en-gb", "es": "es", "fr": "fr-fr", "hi": "hi", "it": "it", "pt": "pt-br"}
+ESPEAK = {"en-US": "en-us", "en-GB": "en-gb", "es": "es", "fr": "fr-fr", "hi": "hi", "it": "it"}
 """Manifest language -> espeak-ng's code, as kokoro-onnx takes it."""
 
 SENTENCES = {
@@ -61,19 +61,5 @@ SENTENCES = {
         "Il cane nero corre sulla spiaggia con il suo padrone.",
         "Lei scrive una lunga lettera alla sua migliore amica.",
         "Dopo la pioggia il sole è tornato sulla città.",
-    ),
-    "pt": (
-        "Minha irmã compra pão e queijo no mercado.",
-        "O trem da manhã sai às sete e meia.",
-        "As crianças jogam bola atrás da escola.",
-        "Onde você deixou as chaves do carro azul?",
-        "Amanhã vamos visitar os nossos avós no interior.",
-        "A janela da cozinha está aberta desde ontem.",
-        "O médico trabalha todos os dias no hospital.",
-        "Eu gosto de ler um bom livro antes de dormir.",
-        "No inverno faz muito frio nas montanhas.",
-        "O cachorro preto corre na praia com o seu dono.",
-        "Ela escreve uma carta longa para a sua melhor amiga.",
-        "Depois da chuva o sol voltou a brilhar na cidade.",
     ),
 }
