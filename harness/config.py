@@ -149,7 +149,7 @@ def parse(model: type[Any], data: dict[str, Any], where: str | Path) -> Any:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")  # a misspelling explains a gap
         path = ".".join(str(part) for part in first["loc"]) or "the file"
         if first["type"] == "extra_forbidden":
             key = str(first["loc"][-1])

@@ -49,12 +49,10 @@ def one(name: str, suite: str) -> str:
     tasks_known = resolve("tasks.catalogue:names")(suite)
     if name in tasks_known:
         return _task(name, suite)
-    try:
-        card: dict[str, Any] = resolve("upstreams.catalogue:describe")(name)
-    except UserError as error:
-        if name.startswith("s3prl:") or "@" in name or "+" in name:
-            raise
-        raise unknown("upstream or task", name, [*resolve("upstreams.catalogue:names")(), *tasks_known]) from error
+    upstreams_known = resolve("upstreams.catalogue:names")()
+    if name not in upstreams_known and not set(name) & set("@+:"):
+        raise unknown("upstream or task", name, [*upstreams_known, *tasks_known])
+    card: dict[str, Any] = resolve("upstreams.catalogue:describe")(name)
     return yaml.safe_dump(card, sort_keys=False, allow_unicode=True, width=100).rstrip()
 
 

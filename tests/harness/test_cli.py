@@ -129,3 +129,12 @@ def test_it_runs_as_a_script_from_anywhere(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 2 and done.stderr.startswith("error: ") and "Traceback" not in done.stderr
+
+
+def test_describe_tells_what_is_wrong_with_a_card(monkeypatch, tmp_path: Path, capsys) -> None:
+    from upstreams import catalogue
+
+    (tmp_path / "zz.yaml").write_text("family: backbones\nlicens: MIT\n")
+    monkeypatch.setattr(catalogue, "CARDS", tmp_path)
+    line = error_line(capsys, "describe", "zz")
+    assert "unknown key 'licens'; did you mean licence" in line
