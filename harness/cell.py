@@ -61,7 +61,11 @@ class CellName:
 def run_cell(name: CellName, runtime: Runtime) -> tuple[Path, RunResult]:
     """Run, resume or merely read a cell. Returns its folder and result. Raises UserError with one line to read."""
     cell = Cell(name, runtime)
-    cell.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        cell.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        where = f"results cannot go to {runtime.out} ({error.strerror})"
+        raise UserError(f"{where}; choose another folder with --out") from error
     try:
         with FileLock(cell.folder / "lock", timeout=0):
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -58,6 +59,9 @@ def device(name: str) -> str:
 
 def guarded(command: Callable[[list[str]], int], argv: Sequence[str]) -> int:
     """Run a command line. Exit status: 0 done, 2 a line to read, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a locale without our dashes must not end a finished run
     try:
         return command(list(argv))
     except UserError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -138,3 +139,16 @@ def test_describe_tells_what_is_wrong_with_a_card(monkeypatch, tmp_path: Path, c
     monkeypatch.setattr(catalogue, "CARDS", tmp_path)
     line = error_line(capsys, "describe", "zz")
     assert "unknown key 'licens'; did you mean licence" in line
+
+
+def test_an_out_folder_that_cannot_be_made_is_one_line(tiny: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    line = error_line(capsys, "-u", "fbank", "-d", "asv", "--suite", "tiny", "--out", str(tmp_path / "file" / "x"))
+    assert "results cannot go to" in line and "--out" in line
+
+
+def test_a_locale_without_unicode_prints_what_it_can() -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    script = [sys.executable, str(ROOT / "harness" / "run.py"), "list", "upstreams"]
+    done = subprocess.run(script, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0 and "icl_speaker" in done.stdout, done.stderr
