@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness.errors import UserError
+from harness.metrics import metric_named
 from harness.registry import suggest
 from harness.train import Plan
 
@@ -101,6 +102,10 @@ class Task(Strict):
 
     @model_validator(mode="after")
     def _names_unique(self) -> Task:
+        try:
+            metric_named(self.metric)
+        except UserError as error:
+            raise ValueError(str(error)) from None
         names = [split.name for split in self.ood]
         twice = {name for name in names if names.count(name) > 1 or name in ("train", "dev", "test")}
         if twice:

@@ -34,6 +34,11 @@ def test_an_ood_split_must_fit_its_kind(change: dict, complaint: str) -> None:
         parse(Task, task, "asv.yaml")
 
 
+def test_an_unknown_metric_is_refused_before_anything_is_trained() -> None:
+    with pytest.raises(UserError, match="unknown metric 'err': one of eer"):
+        parse(Task, {**TINY, "metric": "err"}, "asv.yaml")
+
+
 def test_yaml_is_read_safely(tmp_path: Path) -> None:
     file = tmp_path / "x.yaml"
     for text, complaint in [

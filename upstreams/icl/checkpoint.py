@@ -210,7 +210,7 @@ def _shipped_sum(path: Path) -> str:
         lines = [line.split() for line in sums.read_text().splitlines()]
     except OSError as error:
         raise UserError(f"{sums} cannot be read ({error.strerror}); restore it") from None
-    found = [digest for digest, name in lines if name == path.name]
+    found = [line[0] for line in lines if len(line) == 2 and line[1] == path.name]
     if not found:
         raise UserError(f"{sums} has no line for {path.name}; restore it")
     return found[0]
