@@ -2,15 +2,19 @@
 
     train on train -> dev selects -> the test rows are unsealed -> predictions -> metrics -> result, written last
 
+Cells that differ in the head's seed alone train together (`run_group`).
+
 Killed at any point and run again it goes on where it was: features are stored one by one, training resumes from its
 last evaluation, finished splits are kept. A finished cell is only read.
 """
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +22,11 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from harness import cell_upstream, selection
+from harness import cell_training, cell_upstream
 from harness.config import OODSplit, Preset, Runtime
-from harness.contracts import Head, SplitData, TrialSpec
+from harness.contracts import Form, Head, SplitData
 from harness.errors import UserError
-from harness.evaluate import evaluate
-from harness.features import LayerView
+from harness.evaluate import evaluate, shared_labels
 from harness.provenance import Stopwatch, provenance
 from harness.registry import resolve
 from harness.results import (
@@ -37,12 +40,10 @@ from harness.results import (
     save_result,
 )
 from harness.selection import Sealed
-from harness.train import Outcome, fit
+from harness.text import NORM_VERSION
 
 ENGINE = 1
 """Raised when the harness itself changes what a cell's figures are."""
-PROBE = "cosine"
-"""The training-free head that picks the layer of a `+dev` upstream."""
 
 
 @dataclass(frozen=True)
@@ -60,23 +61,33 @@ class CellName:
 
 def run_cell(name: CellName, runtime: Runtime) -> tuple[Path, RunResult]:
     """Run, resume or merely read a cell. Returns its folder and result. Raises UserError with one line to read."""
-    cell = Cell(name, runtime)
-    try:
-        cell.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        where = f"results cannot go to {runtime.out} ({error.strerror})"
-        raise UserError(f"{where}; choose another folder with --out") from error
-    try:
-        with FileLock(cell.folder / "lock", timeout=0):
-            try:
-                return cell.folder, cell.run()
-            except UserError as error:
-                atomic_write(cell.folder / "failed.txt", f"{error}\n".encode())
-                raise
-    except Timeout as error:
-        raise UserError(
-            f"{cell.folder.name} is being run by another process; wait for it or look at `run.py status`"
-        ) from error
+    return run_group([name], runtime)[0]
+
+
+def run_group(names: Sequence[CellName], runtime: Runtime) -> list[tuple[Path, RunResult]]:
+    """Run cells that differ in the head's seed alone: all their learning rates and seeds train on the same batches.
+
+    Returns folder and result of each, in order. Raises UserError as `run_cell`."""
+    first = Cell(names[0], runtime)
+    cells = [first, *(first.with_seed(name.seed) for name in names[1:] if first.head.trainable)]
+    with ExitStack() as locks:
+        for cell in cells:
+            locks.enter_context(cell.locked())
+        try:
+            cell_training.train([cell for cell in cells if not cell.up_to_date()], None)
+            return [(cell.folder, cell.run()) for cell in cells]
+        except UserError as error:
+            for cell in cells:
+                with suppress(UserError):  # a full disk, say: the first error is the one to read
+                    if not (cell.folder / RESULT).exists():
+                        atomic_write(cell.folder / "failed.txt", f"{error}\n".encode())
+            raise
+
+
+def reads_test(head: Head) -> Form:
+    """The form a head reads dev and test in: its own, unless it crops in training alone."""
+    form: Form = getattr(head, "reads_test", head.reads)
+    return form
 
 
 class Cell:
@@ -100,12 +111,40 @@ class Cell:
             )
         self.data = resolve("tasks.catalogue:Data")(self.task)
         self.data.check_disjoint()
+        self._settle()
+
+    def _settle(self) -> None:
+        """The identity, and the folder that follows from it."""
         self.identity = self._identity()
         label = (
             f"{self.head_name}-{self.preset_name}-s{self.seed}-r{self.recipe_seed}-{identity_hash(self.identity)[:8]}"
         )
-        safe = name.upstream.replace(":", "_")
-        self.folder = runtime.out / name.suite / self.task.task / safe / label
+        safe = self.name.upstream.replace(":", "_")
+        self.folder = self.runtime.out / self.name.suite / self.task.task / safe / label
+
+    def with_seed(self, seed: int) -> Cell:
+        """The same cell with another seed of the head, sharing what was built and read."""
+        other = copy.copy(self)
+        other.name = replace(self.name, seed=seed)
+        other.watch = Stopwatch()
+        other._settle()
+        return other
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """The cell's folder, held against other processes. Raises UserError where another one runs it."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            where = f"results cannot go to {self.runtime.out} ({error.strerror})"
+            raise UserError(f"{where}; choose another folder with --out") from error
+        try:
+            with FileLock(self.folder / "lock", timeout=0):
+                yield
+        except Timeout as error:
+            raise UserError(
+                f"{self.folder.name} is being run by another process; wait for it or look at `run.py status`"
+            ) from error
 
     @property
     def recipe_seed(self) -> int:
@@ -131,7 +170,8 @@ class Cell:
     def _identity(self) -> dict[str, Any]:
         sha, condition = resolve("tasks.catalogue:data_sha256"), resolve("tasks.catalogue:condition")
         chain = condition(self.task, "train")
-        return {
+        own = {"norm": NORM_VERSION} if self.task.kind == "words" else {}
+        return own | {
             "engine": ENGINE,
             "suite": self.task.suite,
             "task": self.task.task,
@@ -152,23 +192,27 @@ class Cell:
     def wanted(self) -> list[str]:
         return ["test", *(split.name for split in self.task.ood if self.with_ood)]
 
+    def _stale(self, done: Mapping[str, SplitResult]) -> list[str]:
+        return [split for split in self.wanted() if split not in done or not self._current(split, done[split])]
+
+    def up_to_date(self) -> bool:
+        return (self.folder / RESULT).exists() and not self._stale(self._finished())
+
     def run(self) -> RunResult:
-        done = self._finished()
-        stale = [split for split in self.wanted() if split not in done or not self._current(split, done[split])]
-        if not stale and (self.folder / RESULT).exists():
+        """The result, with what is not done yet done. Call it while `locked`."""
+        if self.up_to_date():
             return load_result(self.folder)
+        done = self._finished()
         sealed = Sealed(self.data.named)
-        state, chosen = self._trained()
+        state, chosen = cell_training.trained(self, None)
         sealed.freeze(chosen)
-        for split in stale:
+        for split in self._stale(done):
             done[split] = self._evaluate(split, state, chosen, sealed)
             self._keep_splits(done)
-        result = self._result(
-            {s: done[s] for s in ["test", *(o.name for o in self.task.ood)] if s in done}, state, chosen
-        )
+        splits = {s: done[s] for s in ["test", *(o.name for o in self.task.ood)] if s in done}
+        result = self._result(shared_labels(self.folder, splits, self.task.kind), state, chosen)
         save_result(self.folder, result)
         (self.folder / "failed.txt").unlink(missing_ok=True)
-        (self.folder / "training.pt").unlink(missing_ok=True)
         return result
 
     # -- splits -----------------------------------------------------------------------------------------------------
@@ -184,6 +228,14 @@ class Cell:
         text = json.dumps({name: split.model_dump(mode="json") for name, split in done.items()}, indent=1)
         atomic_write(self.folder / "splits.json", text.encode())
 
+    def head_of(self, ood: OODSplit | None) -> Head:
+        """The cell's head, or that of a kind-R split with options of its own."""
+        if ood is None or not ood.options:
+            return self.head
+        options = {**self.preset.options, **ood.options}
+        other: Head = resolve("downstreams.catalogue:HEADS").load(self.head_name)(options, self.runtime.device)
+        return other
+
     def _ood(self, split: str) -> OODSplit | None:
         return next((s for s in self.task.ood if s.name == split), None)
 
@@ -195,26 +247,28 @@ class Cell:
             self.data.named(split)
         )
 
-    def _source(self, data: SplitData, condition_of: str, layers: list[int] | None) -> Any:
+    def source(self, data: SplitData, condition_of: str, layers: list[int] | None, form: Form) -> Any:
+        """Features of a split, made ready in the form that they will be read in."""
         chain = resolve("tasks.catalogue:condition")(self.task, condition_of)
         conditions = {u.id: chain for u in data.utterances} if chain else {}
         source = self.upstream.features(data.utterances, conditions, layers)
-        source.prepare([u.id for u in data.utterances], self.head.reads, f"features of {data.name}")
+        source.prepare([u.id for u in data.utterances], form, f"{self.task.task}, features of {data.name}")
         return source
 
     def _evaluate(self, split: str, state: Mapping[str, Tensor], chosen: Selection, sealed: Sealed) -> SplitResult:
         ood = self._ood(split)
         layers = None if chosen.layer is None else [chosen.layer]
         if ood is not None and ood.kind == "R":
-            state, own = self._trained(ood)
+            state, own = cell_training.trained(self, ood)
             layers = None if own.layer is None else [own.layer]
         data = sealed.open(split)
+        head = self.head_of(ood)
         with self.watch.phase("features"):
-            source = self._source(data, split, layers)
+            source = self.source(data, split, layers, reads_test(head))
         chain = resolve("tasks.catalogue:condition")(self.task, split)
         with self.watch.phase("scoring"):
             return evaluate(
-                self.head,
+                head,
                 state,
                 source,
                 data,
@@ -227,54 +281,6 @@ class Cell:
                 confounded=ood.confounded if ood else "",
                 note=ood.shift if ood else self.task.test_shift,
                 data_sha256=resolve("tasks.catalogue:data_sha256")(data),
-            )
-
-    # -- training ---------------------------------------------------------------------------------------------------
-
-    def _trained(self, ood: OODSplit | None = None) -> tuple[dict[str, Tensor], Selection]:
-        """The selected head, trained now or earlier. `ood`: the head of a kind-R split, on its own train and dev."""
-        suffix = f"-{ood.name}" if ood else ""
-        earlier = selection.load(self.folder, suffix)
-        if earlier is not None:
-            return earlier
-        dev = self.data.named("dev") if ood is None else self.data.split("dev", ood.dev)
-        with self.watch.phase("features"):
-            source = self._source(dev, "dev", None)
-        layer = None
-        if self.upstream.view == "dev":
-            probe: Head = resolve("downstreams.catalogue:HEADS").load(PROBE)({}, self.runtime.device)
-            layer = selection.best_layer(probe, source, dev)
-            source = LayerView(source, [layer])
-        state: dict[str, Tensor] = {}
-        if self.head.trainable:
-            outcomes = self._fit(source, dev, layer, ood, suffix)
-            state, chosen = selection.of_trials(outcomes, self.task.metric, layer)
-        else:
-            chosen = selection.of_untrained(self.head.dev({}, source, dev), self.task.metric, layer)
-        selection.save(self.folder, suffix, state, chosen)
-        return state, chosen
-
-    def _fit(
-        self, dev_source: Any, dev: SplitData, layer: int | None, ood: OODSplit | None, suffix: str
-    ) -> list[Outcome]:
-        plan = self.preset.plan
-        if plan is None or not self.preset.lrs:
-            raise UserError(f"preset {self.preset_name} of head {self.head_name} wants `plan` and `lrs`")
-        train = self.data.named("train") if ood is None else self.data.split("train", ood.train)
-        with self.watch.phase("features"):
-            source = self._source(train, "train", None if layer is None else [layer])
-        specs = [TrialSpec(lr, self.seed) for lr in self.preset.lrs]
-        learner = self.head.learner(source, train, specs)
-        with self.watch.phase("training"):
-            return fit(
-                learner,
-                specs,
-                lambda step, micro: self.head.batch(source, train, step * plan.accumulate + micro),
-                lambda k: self.head.dev(learner.state(k), dev_source, dev),
-                plan,
-                checkpoint=self.folder / f"training{suffix}.pt",
-                identity=identity_hash(self.identity) + suffix,
-                what=f"{self.head_name}, {len(specs)} learning rates",
             )
 
     # -- the result -------------------------------------------------------------------------------------------------

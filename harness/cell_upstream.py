@@ -10,9 +10,10 @@ from harness.config import Runtime
 from harness.contracts import Level, Upstream, Utterance
 from harness.encode import base_of
 from harness.errors import UserError
-from harness.features import Condition, Features, FeatureStore, LayerView
+from harness.features import Condition, Features, LayerView
 from harness.registry import resolve
 from harness.results import UpstreamInfo
+from harness.store import FeatureStore
 
 VIEWS = ("last", "dev")
 
@@ -40,6 +41,7 @@ class Resolved:
             device=runtime.device,
         )
         self.base = base_of(self.upstream, folder=runtime.folder, device=runtime.device)
+        self.store = FeatureStore(runtime.cache / "features", runtime.cache_gb)
         if self.view and self.upstream.level != "frame":
             raise UserError(
                 f"{name}: +{self.view} picks a layer of a frame-level upstream, {self.stem} is utterance-level"
@@ -62,10 +64,11 @@ class Resolved:
             self.upstream,
             self.base,
             utterances,
-            FeatureStore(self.runtime.cache / "features"),
+            self.store,
             conditions=conditions,
             device=self.runtime.device,
             memory_mb=self.runtime.memory_mb,
+            batch=self.runtime.encode_batch,
         )
         if layers is None and self.view == "last":
             layers = [self.upstream.num_layers - 1]

@@ -13,7 +13,7 @@ from harness.paths import cache_dir, runs_dir
 from harness.registry import NAME, resolve, suggest
 from harness.shell import Parser, device, guarded, seeds
 
-VERBS = ("list", "describe", "check", "score", "status")
+VERBS = ("list", "describe", "check", "score", "status", "cache")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -30,6 +30,7 @@ def dispatch(argv: list[str]) -> int:
             "check": _check,
             "score": _score,
             "status": _status,
+            "cache": _cache,
         }
         return verbs[first](argv[1:])
     if first and not first.startswith("-"):
@@ -59,13 +60,15 @@ def _run(argv: list[str]) -> int:
     parser = _parser(
         what=textwrap.dedent("""\
         Run cells of the leaderboard: every upstream x task x seed named. A finished cell is read, not run again.
+        All learning rates x all seeds of a cell train together, and every clip is encoded once for all tasks.
 
-        other commands: list upstreams|tasks, describe NAME, check -u NAME, score RUN, status (each takes --help)""")
+        other commands: list upstreams|tasks, describe NAME, check -u NAME, score RUN, status, cache ls|clear
+        (each takes --help)""")
     )
     parser.add_argument(
         "-u", "--upstream", required=True, help="name or names with commas: icl_speaker, u@backbone, s3prl:NAME"
     )
-    parser.add_argument("-d", "--downstream", required=True, help="task or tasks with commas: asv, asv_ood")
+    parser.add_argument("-d", "--downstream", required=True, help="tasks with commas: asv, ks_ood; all, all_ood")
     parser.add_argument("--suite", default="mini", help="mini (embedded, default) or another suite")
     parser.add_argument("--head", help="default: the task's own for the upstream's level")
     parser.add_argument("--preset", help="how the head trains; default: the suite's name")
@@ -78,42 +81,67 @@ def _run(argv: list[str]) -> int:
         "--checkpoint", type=Path, help="a post-training checkpoint in place of the shipped or cached one"
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 … (default: cuda where there is one)")
+    parser.add_argument("--cache-gb", type=_positive, default=20.0, help="disk for stored frames, in GB (default 20)")
     parser.add_argument(
         "--out", type=Path, default=runs_dir(), help="where results go (default: runs/, or POST_SUPERB_RUNS)"
     )
     args = parser.parse_args(argv)
 
-    from harness.cell import CellName, run_cell
+    from harness.cell import CellName, run_group
     from harness.config import Runtime
 
+    place = device(args.device)
     runtime = Runtime(
-        out=args.out, cache=cache_dir(), device=device(args.device), folder=args.folder, checkpoint=args.checkpoint
+        out=args.out,
+        cache=cache_dir(),
+        device=place,
+        folder=args.folder,
+        checkpoint=args.checkpoint,
+        cache_gb=args.cache_gb,
+        encode_batch=16 if place.startswith("cuda") else 1,
     )
-    cells = [
-        CellName(args.suite, task, upstream, args.head, args.preset, seed, recipe_seed)
-        for upstream, task, recipe_seed, seed in product(
-            _names(args.upstream), _names(args.downstream), args.recipe_seeds, args.seeds
-        )
+    tasks = _tasks(args.downstream, args.suite)
+    groups = [
+        [CellName(args.suite, task, upstream, args.head, args.preset, seed, recipe_seed) for seed in args.seeds]
+        for upstream, recipe_seed, task in product(_names(args.upstream), args.recipe_seeds, tasks)
     ]
     failed = 0
     finished = []
-    for cell in cells:
+    for group in groups:
         try:
-            finished.append(run_cell(cell, runtime))
+            finished += run_group(group, runtime)
         except UserError as error:
-            if len(cells) == 1:
+            if len(groups) == 1:
                 raise
             failed += 1
-            print(f"error: {cell.upstream} on {cell.task}: {error}", file=sys.stderr)
+            print(f"error: {group[0].upstream} on {group[0].task}: {error}", file=sys.stderr)
     if finished:
-        _show(
-            finished,
-            args.out,
-            {name.removesuffix("_ood") for name in _names(args.downstream) if not name.endswith("_ood")},
-        )
+        _show(finished, args.out, {name for name in tasks if not name.endswith("_ood")})
     if failed:
-        raise UserError(f"{failed} of {len(cells)} cells failed; the lines above say why")
+        raise UserError(f"{failed} of {len(groups)} cells failed; the lines above say why")
     return 0
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise UserError(f"a size in GB, 0 or more, wanted, found {text!r}")
+    return value
+
+
+def _tasks(text: str, suite: str) -> list[str]:
+    """Task names; `all` and `all_ood` stand for every task of the suite."""
+    found: list[str] = []
+    for name in _names(text):
+        if name in ("all", "all_ood"):
+            every = resolve("tasks.catalogue:names")(suite)
+            found += [task for task in every if task.endswith("_ood") == (name == "all_ood")]
+        else:
+            found.append(name)
+    return list(dict.fromkeys(found))
 
 
 def _show(finished: Sequence[tuple[Path, object]], out: Path, in_domain_only: set[str]) -> None:
@@ -179,4 +207,15 @@ def _status(argv: list[str]) -> int:
     from harness import status
 
     print(status.table(args.out))
+    return 0
+
+
+def _cache(argv: list[str]) -> int:
+    parser = _parser("cache", "What the feature store holds; clear gives its disk back.")
+    parser.add_argument("what", choices=["ls", "clear"])
+    parser.add_argument("-u", "--upstream", help="clear: of this upstream alone, as `cache ls` names it")
+    args = parser.parse_args(argv)
+    from harness import status
+
+    print(status.cache(args.what, args.upstream))
     return 0

@@ -24,10 +24,17 @@ class Strict(BaseModel):
 
 
 class Rows(Strict):
-    """The manifest rows of one split of one corpus."""
+    """Manifest rows of one corpus: those of a split, or those that a list names (`lists/<ids>.csv` of the suite)."""
 
     corpus: str
-    split: str
+    split: str | None = None
+    ids: str | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Rows:
+        if (self.split is None) == (self.ids is None):
+            raise ValueError(f"rows of {self.corpus}: either `split` or `ids` wanted")
+        return self
 
 
 class Split(Strict):
@@ -51,6 +58,8 @@ class OODSplit(Strict):
     condition: list[dict[str, Any]] = Field(default_factory=list)
     train: Split | None = None
     dev: Split | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Of the new head of kind R, over those of the preset (another language's symbols, say)."""
     confounded: str = ""
 
     @model_validator(mode="after")
@@ -61,6 +70,8 @@ class OODSplit(Strict):
             raise ValueError(f"OOD split {self.name}: kind {self.kind} wants `rows` and no condition")
         if (self.kind == "R") != (self.train is not None and self.dev is not None):
             raise ValueError(f"OOD split {self.name}: kind R, and only R, wants `train` and `dev` of its own")
+        if self.options and self.kind != "R":
+            raise ValueError(f"OOD split {self.name}: only kind R has a head of its own to give `options` to")
         return self
 
 
@@ -77,6 +88,11 @@ class TaskHead(Strict):
     presets: dict[str, Preset]
 
 
+TaskKind = Literal["verification", "classification", "words", "phones", "frames"]
+"""How a task is scored: trials; a class an utterance; its words (WER); its canonical phones (PER); the phones of a
+manifest that says when each ends, by time."""
+
+
 class Task(Strict):
     """A task of a suite: what is measured, on what."""
 
@@ -84,7 +100,9 @@ class Task(Strict):
     suite: str
     version: int
     """Raised when the task's own figures change for another reason than a field below."""
-    kind: Literal["verification"]
+    kind: TaskKind
+    label: Literal["label", "speaker"] = "label"
+    """The manifest column that holds the class (kind classification)."""
     title: str
     metric: str
     higher_is_better: bool
@@ -96,16 +114,18 @@ class Task(Strict):
     test_shift: str = ""
     ood: list[OODSplit] = Field(default_factory=list)
     disjoint: dict[str, list[list[str]]] = Field(default_factory=dict)
-    """By 'speaker', 'recording' or 'text': groups of splits that must not share any."""
+    """By 'speaker', 'channel', 'recording' or 'text': groups of splits that must not share any."""
     heads: dict[str, TaskHead]
     note: str = ""
 
     @model_validator(mode="after")
     def _names_unique(self) -> Task:
         try:
-            metric_named(self.metric)
+            metric = metric_named(self.metric)
         except UserError as error:
             raise ValueError(str(error)) from None
+        if metric.kind != self.kind:
+            raise ValueError(f"metric {self.metric} is for kind {metric.kind}, this task is of kind {self.kind}")
         names = [split.name for split in self.ood]
         twice = {name for name in names if names.count(name) > 1 or name in ("train", "dev", "test")}
         if twice:
@@ -116,8 +136,11 @@ class Task(Strict):
         return self
 
     def default_head(self, level: str) -> str:
-        """The head that an upstream of this level gets when none is asked for."""
-        return next(name for name, head in self.heads.items() if level in head.default_for)
+        """The head that an upstream of this level gets when none is asked for. Raises UserError where it has none."""
+        for name, head in self.heads.items():
+            if level in head.default_for:
+                return name
+        raise UserError(f"task {self.task} has no head for an upstream of level {level}; its heads read frames")
 
 
 class Runtime(Strict):
@@ -129,6 +152,10 @@ class Runtime(Strict):
     folder: Path | None = None
     checkpoint: Path | None = None
     memory_mb: int = 400
+    cache_gb: float = 20.0
+    """The feature store's share of the disk; frames beyond it are encoded anew when read."""
+    encode_batch: int = 1
+    """Utterances of equal length encoded together."""
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from torch import Tensor
 
 SAMPLE_RATE = 16_000
 """Hz. Every waveform handed to an upstream has it."""
+BLOCK_SECONDS = 1.0
+"""Length of the blocks whose means a pooled head crops from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class Trial:
 
 
 Level = Literal["frame", "utterance"]
+Form = Literal["frames", "means", "blocks"]
+"""What is kept of an utterance: its hidden states, their mean over time, or their means over blocks of a second."""
 
 
 @runtime_checkable
@@ -103,6 +107,15 @@ class FeatureSource(Protocol):
         """Mean over time, (L, D) float32."""
         ...
 
+    def means(self, utterance_ids: Sequence[str]) -> Tensor:
+        """(N, L, D) float32, in the order of the ids; memory-mapped where it would not fit in memory."""
+        ...
+
+    def blocks(self, utterance_id: str) -> tuple[Tensor, Tensor]:
+        """Means over consecutive blocks of BLOCK_SECONDS, (N, L, D) float32, and the frames in each, (N,) float32; the
+        last block may be shorter. A mean over any run of blocks is their mean weighted by their frames."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class TrialSpec:
@@ -122,7 +135,9 @@ class DevScore:
 
 
 class Learner(Protocol):
-    """What the training loop trains: K trials side by side on the same batches, their gradients kept apart."""
+    """What the training loop trains: K trials side by side on the same batches, their gradients kept apart.
+
+    A learner may have `optimiser_options`, a dict of further arguments for the optimiser (`fused`, say)."""
 
     def trial_parameters(self, k: int) -> list[Tensor]:
         """The tensors that trial k alone owns; each has `.grad` after a backward pass of the summed losses."""
@@ -139,16 +154,23 @@ class Learner(Protocol):
 
     def load_state(self, k: int, state: Mapping[str, Tensor]) -> None: ...
 
+    def zero_grad(self) -> None:
+        """Before an update. nn.Module's own sets gradients to None; a stacked learner zeroes them in place."""
+        ...
+
     def train(self, mode: bool = True) -> Any: ...
 
 
 @dataclass(slots=True)
 class SplitData:
-    """The rows a head may read: utterances by id, and for verification the trials on them."""
+    """The rows a head may read: utterances, and either the trials on them or a reference for each."""
 
     name: str
     utterances: list[Utterance]
     trials: list[Trial] = field(default_factory=list)
+    references: dict[str, str] = field(default_factory=dict)
+    """By utterance id: the class (classification), the normalised words (words), the phones with words apart by ' | '
+    (phones), or phones with their ends in seconds, 'sym:end sym:end' (frames). Empty for verification."""
 
 
 class Head(Protocol):
@@ -156,7 +178,8 @@ class Head(Protocol):
 
     name: str
     trainable: bool
-    reads: Literal["frames", "means"]
+    reads: Form
+    """Of the training utterances; a head that crops in training only says by `reads_test` how it reads dev and test."""
     accepts: tuple[Level, ...]
     """The upstream levels it works on."""
 

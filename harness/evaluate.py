@@ -24,8 +24,14 @@ def references_path(folder: Path, split: str) -> Path:
 
 
 def reference_table(split: SplitData) -> pd.DataFrame:
-    """What predictions are scored against, by id: for trials `reference` is 1 for a target, and both speakers."""
+    """What predictions are scored against, by id: the class, words or phones of each utterance; for trials `reference`
+    is 1 for a target, and both speakers."""
     speakers = {u.id: u.speaker for u in split.utterances}
+    if split.references:
+        ids = [u.id for u in split.utterances]
+        return pd.DataFrame(
+            {"id": ids, "reference": [split.references[i] for i in ids], "speaker": [speakers[i] for i in ids]}
+        )
     table = pd.DataFrame(
         {
             "id": [t.id for t in split.trials],
@@ -82,7 +88,7 @@ def score(folder: Path, split: str, task_kind: str, metric: str) -> dict[str, An
     values = metrics.score(task_kind, predictions, references)
     if metric not in values:
         raise UserError(f"{folder.name}, split {split}: metric {metric!r} wanted, scored {', '.join(sorted(values))}")
-    interval = uncertainty.interval(task_kind, predictions, references)
+    interval = uncertainty.interval(metric, predictions, references)
     columns = [name for name in ("speaker", "speaker2") if name in references]
     return {
         "metrics": values,
@@ -91,3 +97,26 @@ def score(folder: Path, split: str, task_kind: str, metric: str) -> dict[str, An
         "scored": len(predictions),
         "speakers": len(set(references[columns].to_numpy().ravel())),
     }
+
+
+def shared_labels(folder: Path, splits: Mapping[str, SplitResult], task_kind: str) -> dict[str, SplitResult]:
+    """The splits, each OOD split whose corpus has fewer classes given the in-domain score on those classes alone: a
+    drop compares like with like. Raises UserError for an OOD class that the in-domain test lacks."""
+    inside = next((name for name, split in splits.items() if split.kind == "ID"), None)
+    if task_kind != "classification" or inside is None:
+        return dict(splits)
+    references = read_references(references_path(folder, inside))
+    predictions = read_predictions(predictions_path(folder, inside))
+    everything = set(references["reference"])
+    found = {}
+    for name, split in splits.items():
+        labels = set(read_references(references_path(folder, name))["reference"])
+        if split.kind in ("ID", "R") or labels == everything:
+            found[name] = split
+            continue
+        if labels - everything:
+            raise UserError(f"split {name} has class {min(labels - everything)!r}, which the in-domain test lacks")
+        kept = metrics.restricted(references, labels)
+        some = {i: predictions[i] for i in kept["id"]}
+        found[name] = split.model_copy(update={"id_shared": metrics.score(task_kind, some, kept)})
+    return found

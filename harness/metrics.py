@@ -6,7 +6,7 @@ figure has one origin. A metric is computed at full precision; rounding is for p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from harness.errors import UserError
+from harness.registry import resolve
 
 Floats = npt.NDArray[np.float64]
 Weights = npt.NDArray[Any]
@@ -49,6 +50,13 @@ METRICS: dict[str, Metric] = {
         Metric("eer_same_channel", False, "%", "verification", "EER, same channel"),
         Metric("eer_same_gender", False, "%", "verification", "EER, same gender"),
         Metric("accuracy", True, "%", "classification", "accuracy"),
+        Metric("uar", True, "%", "classification", "UAR"),
+        Metric("macro_f1", True, "%", "classification", "macro F1"),
+        Metric("wer", False, "%", "words", "WER"),
+        Metric("cer", False, "%", "words", "CER"),
+        Metric("per", False, "%", "phones", "PER"),
+        Metric("frame_accuracy", True, "%", "frames", "frame accuracy"),
+        Metric("frame_uar", True, "%", "frames", "frame UAR"),
     )
 }
 
@@ -118,18 +126,22 @@ def _crossing(hits: Weights, alarms: Weights) -> Floats:
     return result
 
 
-def eer_weighted(scores: npt.ArrayLike, targets: npt.ArrayLike, weights: npt.ArrayLike) -> Floats:
-    """Equal error rate in per cent for each row of `weights` (draws, trials): (draws,).
-
-    NaN for a draw whose weights leave targets or non-targets empty; never a guess. Raises UserError as `eer` does."""
+def _weighted(scores: npt.ArrayLike, targets: npt.ArrayLike, weights: npt.ArrayLike) -> tuple[Weights, Weights]:
+    """As `_accepted`, with everything checked first; whole weights stay whole."""
     score, target = _checked(scores, targets)
     given = np.asarray(weights)
     if given.ndim != 2 or given.shape[1] != len(score) or not (given >= 0).all() or not np.isfinite(given).all():
         raise UserError(f"weights (draws, {len(score)}) that are finite and not negative wanted, found {given.shape}")
     # whole numbers are summed as such, exactly and several times faster
     whole = given.dtype.kind in "iub" and (not given.size or int(given.max()) * len(score) < 2**31)
-    weight: Weights = given.astype(np.int32) if whole else given.astype(np.float64)
-    return 100.0 * _crossing(*_accepted(score, target, weight))
+    return _accepted(score, target, given.astype(np.int32) if whole else given.astype(np.float64))
+
+
+def eer_weighted(scores: npt.ArrayLike, targets: npt.ArrayLike, weights: npt.ArrayLike) -> Floats:
+    """Equal error rate in per cent for each row of `weights` (draws, trials): (draws,).
+
+    NaN for a draw whose weights leave targets or non-targets empty; never a guess. Raises UserError as `eer` does."""
+    return 100.0 * _crossing(*_weighted(scores, targets, weights))
 
 
 def eer(scores: npt.ArrayLike, targets: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
@@ -146,6 +158,24 @@ def eer(scores: npt.ArrayLike, targets: npt.ArrayLike, weights: npt.ArrayLike | 
     return value
 
 
+def min_dcf_weighted(
+    scores: npt.ArrayLike,
+    targets: npt.ArrayLike,
+    weights: npt.ArrayLike,
+    p_target: float,
+    c_miss: float = 1.0,
+    c_fa: float = 1.0,
+) -> Floats:
+    """`min_dcf` for each row of `weights` (draws, trials): (draws,); NaN for a draw that leaves a class empty."""
+    if not 0 < p_target < 1 or c_miss <= 0 or c_fa <= 0:
+        raise UserError(f"p_target between 0 and 1 and positive costs wanted, found {p_target}, {c_miss}, {c_fa}")
+    hits, alarms = (np.pad(part, ((0, 0), (1, 0))) for part in _weighted(scores, targets, weights))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cost = c_miss * p_target * (1 - hits / hits[:, -1:]) + c_fa * (1 - p_target) * alarms / alarms[:, -1:]
+    lowest: Floats = cost.min(axis=1) / min(c_miss * p_target, c_fa * (1 - p_target))
+    return lowest
+
+
 def min_dcf(
     scores: npt.ArrayLike, targets: npt.ArrayLike, p_target: float, c_miss: float = 1.0, c_fa: float = 1.0
 ) -> float:
@@ -153,12 +183,8 @@ def min_dcf(
     min(C_miss p, C_fa (1 - p)), the cost of the better blind decision (NIST SRE). No unit, from 0 to 1.
 
     Raises UserError as `eer` does, and for a p_target outside (0, 1)."""
-    if not 0 < p_target < 1 or c_miss <= 0 or c_fa <= 0:
-        raise UserError(f"p_target between 0 and 1 and positive costs wanted, found {p_target}, {c_miss}, {c_fa}")
-    score, target = _checked(scores, targets)
-    hits, alarms = (np.append(0.0, part[0]) for part in _accepted(score, target, np.ones((1, len(score)))))
-    cost = c_miss * p_target * (1 - hits / hits[-1]) + c_fa * (1 - p_target) * alarms / alarms[-1]
-    return float(cost.min() / min(c_miss * p_target, c_fa * (1 - p_target)))
+    ones = np.ones((1, np.size(np.asarray(scores))))
+    return float(min_dcf_weighted(scores, targets, ones, p_target, c_miss, c_fa)[0])
 
 
 def accuracy(predictions: Sequence[Any], references: Sequence[Any]) -> float:
@@ -196,6 +222,28 @@ def joined(predictions: Predictions, references: pd.DataFrame, field: str) -> li
     return [predictions[name][field] for name in ids]
 
 
+def restricted(references: pd.DataFrame, labels: Iterable[str]) -> pd.DataFrame:
+    """The rows whose reference is among `labels`: what an in-domain score is taken on to stand beside that of a split
+    which has fewer classes. Raises UserError where none is left."""
+    wanted = set(labels)
+    kept = references[references["reference"].astype(str).isin(wanted)].reset_index(drop=True)
+    if kept.empty:
+        raise UserError(f"references among {', '.join(sorted(wanted)) or 'no labels'} wanted, found none of "
+                        f"{len(references)}; the two splits share no class")  # fmt: skip
+    return kept
+
+
+def joined_text(predictions: Predictions, references: pd.DataFrame, field: str) -> tuple[list[str], list[str]]:
+    """The predictions' `field` and the references, both strings in the order of `references`.
+
+    Raises UserError as `joined` does, and for a prediction that is not a string."""
+    found = joined(predictions, references, field)
+    wrong = next((value for value in found if not isinstance(value, str)), None)
+    if wrong is not None:
+        raise UserError(f"a string as {field} wanted, found {wrong!r}; run the cell again")
+    return found, references["reference"].astype(str).tolist()
+
+
 def verification_trials(predictions: Predictions, references: pd.DataFrame) -> tuple[Floats, Bools]:
     """Scores (n,) and targets (n,) in the order of `references` (columns id, reference 1/0, speaker, speaker2)."""
     scores = joined(predictions, references, "score")
@@ -210,6 +258,12 @@ def verification_trials(predictions: Predictions, references: pd.DataFrame) -> t
     return np.asarray(scores, dtype=np.float64), (reference == "1").to_numpy(dtype=bool)
 
 
+def targets_or_alike(targets: Bools, references: pd.DataFrame, column: str) -> Bools:
+    """Which trials are targets, or non-targets of the same language, channel or gender by `column`: (n,)."""
+    alike: Bools = targets | (references[column] == "1").to_numpy(dtype=bool)
+    return alike
+
+
 def score_verification(predictions: Predictions, references: pd.DataFrame) -> dict[str, float]:
     """EER (per cent), minDCF at p_target 0.05 and, with 2,000 or more non-targets, at 0.01 (C_miss = C_fa = 1).
 
@@ -222,18 +276,25 @@ def score_verification(predictions: Predictions, references: pd.DataFrame) -> di
     for column in SHARED:
         if column not in references:
             continue
-        alike = targets | (references[column] == "1").to_numpy(dtype=bool)
+        alike = targets_or_alike(targets, references, column)
         kept = int((alike & ~targets).sum())
         if MIN_NON_TARGETS_ALIKE <= kept < int((~targets).sum()):
             result[f"eer_{column}"] = eer(scores[alike], targets[alike])
     return result
 
 
-SCORERS: dict[str, Callable[[Predictions, pd.DataFrame], dict[str, float]]] = {"verification": score_verification}
+SCORERS = {
+    "verification": "harness.metrics:score_verification",
+    "classification": "harness.metrics_classes:score_classification",
+    "words": "harness.metrics_sequences:score_words",
+    "phones": "harness.metrics_sequences:score_phones",
+    "frames": "harness.metrics_frames:score_frames",
+}
 
 
 def score(kind: str, predictions: Predictions, references: pd.DataFrame) -> dict[str, float]:
     """All metrics of a kind of task. Raises UserError for an unknown kind and for predictions that do not match."""
     if kind not in SCORERS:
         raise UserError(f"unknown kind of task {kind!r}: one of {', '.join(SCORERS)} wanted")
-    return SCORERS[kind](predictions, references)
+    scorer: Callable[[Predictions, pd.DataFrame], dict[str, float]] = resolve(SCORERS[kind])
+    return scorer(predictions, references)

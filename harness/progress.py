@@ -16,3 +16,8 @@ def progress(items: Iterable[T], what: str, total: int | None = None, *, initial
     yield from tqdm(
         items, desc=what, total=total, initial=initial, file=sys.stderr, disable=None, leave=False, dynamic_ncols=True
     )
+
+
+def note(line: str) -> None:
+    """A line on the standard error stream, above a running bar where there is one."""
+    tqdm.write(line, file=sys.stderr)

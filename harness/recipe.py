@@ -17,9 +17,10 @@ from harness.audio import content_key
 from harness.config import Rows, Strict, parse, read_yaml
 from harness.contracts import SplitData, Upstream, Utterance
 from harness.errors import UserError
-from harness.features import Features, FeatureStore
+from harness.features import Features
 from harness.paths import cache_dir
 from harness.registry import NAME, resolve
+from harness.store import FeatureStore
 
 
 class Recipe(Protocol):

@@ -57,6 +57,8 @@ class SplitResult(Strict):
     metrics: dict[str, float]
     intervals: dict[str, Interval] = Field(default_factory=dict)
     """Empty with fewer than 8 speakers: a resample of so few people is one person too often."""
+    id_shared: dict[str, float] = Field(default_factory=dict)
+    """The in-domain metrics on the classes of this split alone, where it has fewer of them: what its drop is from."""
     expected: int
     scored: int
     utterances: int

@@ -7,9 +7,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from tabulate import tabulate
 
+from harness import store
 from harness.errors import UserError
 from harness.evaluate import score
 from harness.metrics import METRICS
+from harness.paths import cache_dir
 from harness.results import RESULT, load_result
 
 
@@ -44,7 +46,25 @@ def _progress(folder: Path) -> str:
     scored = len(list((folder / "predictions").glob("*.jsonl.gz")))
     if (folder / "selection.json").exists():
         return f"head chosen, {scored} splits predicted"
-    return "training" if (folder / "training.pt").exists() else "features or first steps of training"
+    return "training" if any(folder.glob("training*.pt")) else "features or first steps of training"
+
+
+def cache(what: str, upstream: str | None) -> str:
+    """`ls`: a line for each upstream with stored features. `clear`: remove them, and say how much came free."""
+    root = cache_dir() / "features"
+    if what == "clear":
+        freed = sum(sum(held.bytes.values()) for held in store.clear(root, upstream))
+        return f"{freed / store.GB:.2f} GB freed under {root}"
+    rows = []
+    for held in store.holdings(root):
+        clips = max(held.arrays.values(), default=0)
+        megabytes = {form: f"{size / 2**20:.1f}" for form, size in held.bytes.items()}
+        sizes = [megabytes.get(form, "") for form in ("frames", "means", "blocks")]
+        rows.append([held.upstream, held.fingerprint[:12], clips, *sizes])
+    if not rows:
+        return f"no features are stored under {root}"
+    headers = ["upstream", "fingerprint", "clips", "frames MB", "means MB", "blocks MB"]
+    return f"{root}\n{tabulate(rows, headers=headers, tablefmt='simple')}"
 
 
 def rescore(folder: Path) -> int:

@@ -121,6 +121,14 @@ def select(outcomes: Sequence[Outcome]) -> tuple[int, int]:
     return best, tied
 
 
+def _seed(seed: int) -> None:
+    """`torch.manual_seed`, which takes as long as a small head's forward pass where no accelerator is in use."""
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
+
+
 class _Run:
     """The state of a training under way."""
 
@@ -139,8 +147,10 @@ class _Run:
         if make is None:
             known = ", ".join(sorted(OPTIMISERS))
             raise UserError(f"optimiser {self.plan.optimiser!r} unknown; one of {known} wanted")
-        decay = {} if self.plan.weight_decay is None else {"weight_decay": self.plan.weight_decay}
-        return make(self.learner.trial_parameters(k), lr=spec.lr, **decay)
+        options: dict[str, Any] = dict(getattr(self.learner, "optimiser_options", {}))
+        if self.plan.weight_decay is not None:
+            options["weight_decay"] = self.plan.weight_decay
+        return make(self.learner.trial_parameters(k), lr=spec.lr, **options)
 
     def _schedule(self, optimiser: torch.optim.Optimizer, spec: TrialSpec) -> OneCycleLR | None:
         if self.plan.onecycle is None:
@@ -150,12 +160,11 @@ class _Run:
 
     def update(self, step: int, batch: Callable[[int, int], Any]) -> None:
         self.learner.train(True)
-        for k in self.active:
-            self.optimisers[k].zero_grad(set_to_none=True)
+        self.learner.zero_grad()
         for micro in range(self.plan.accumulate):
             if not self.active:
                 return
-            torch.manual_seed(step_seed("step", step, micro))
+            _seed(step_seed("step", step, micro))
             losses = self.learner.losses(batch(step, micro), self.active)
             for k, loss in zip(self.active, losses.tolist(), strict=True):
                 if not math.isfinite(loss):

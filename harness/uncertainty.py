@@ -4,23 +4,23 @@ Trials of one speaker rise and fall together, so a bootstrap over trials promise
 drawn with replacement. The draws follow from the speakers' names alone: every upstream scored on a split meets the same
 draws, so the difference of two upstreams is paired.
 
-    replicates(kind, predictions, references)   the metric in every draw, or None below 8 speakers
+    replicates(metric, predictions, references)   the metric in every draw, or None below 8 speakers
     interval(...)  paired_difference(...)  drop_interval(...)
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from harness.errors import UserError
-from harness.metrics import Floats, Predictions, eer_weighted, verification_trials
+from harness.metrics import Floats, Predictions
 from harness.results import Interval
+from harness.statistics_by_metric import Counts, Statistic, statistic
 
 DRAWS = 1000
 MIN_SPEAKERS = 8
@@ -30,8 +30,6 @@ MAX_ATTEMPTS = 200
 _CHUNK = 2_000_000
 """Weights held at once (16 MB as float64): long trial lists go through in several pieces."""
 
-Counts = npt.NDArray[np.int64]
-
 
 @dataclass(frozen=True, slots=True)
 class Resampled:
@@ -39,53 +37,6 @@ class Resampled:
 
     values: Floats
     redrawn: int
-
-
-@dataclass(frozen=True, slots=True)
-class Statistic:
-    """A metric as a function of how often each speaker was drawn.
-
-    `value` maps counts (draws, speakers), columns in the order of `speakers`, to the metric (draws,), NaN where the
-    draw leaves it undefined. Whether it is NaN depends on the references and never on the predictions."""
-
-    speakers: tuple[str, ...]
-    items: int
-    value: Callable[[Counts], Floats]
-
-
-def verification(predictions: Predictions, references: pd.DataFrame) -> Statistic:
-    """EER in per cent. A target trial of speaker i weighs m_i, a non-target of i and j weighs m_i m_j, m being the
-    speakers' counts: a target's two sides are one person, drawn once."""
-    scores, targets = verification_trials(predictions, references)
-    first, second = references["speaker"].astype(str), references["speaker2"].astype(str)
-    if (first == "").any() or (second[~targets] == "").any():
-        raise UserError("speaker and speaker2 of every trial wanted, found an empty one; repair the trial list")
-    # speaker2 of a target trial may be left empty
-    other = second.where(~targets, first)
-    if (first[~targets] == other[~targets]).any():
-        raise UserError("two speakers in a non-target trial wanted, found one and the same; repair the trial list")
-    speakers = tuple(sorted(set(first) | set(other)))
-    column = {name: index for index, name in enumerate(speakers)}
-    left = first.map(column).to_numpy(dtype=np.int64)
-    right = other.map(column).to_numpy(dtype=np.int64)
-
-    def value(counts: Counts) -> Floats:
-        # an extra column of ones stands in for the second side of a target trial
-        padded = np.concatenate([counts, np.ones((len(counts), 1), dtype=np.int64)], axis=1).astype(np.int32)
-        return eer_weighted(scores, targets, padded[:, left] * padded[:, np.where(targets, len(speakers), right)])
-
-    return Statistic(speakers, len(scores), value)
-
-
-STATISTICS: dict[str, Callable[[Predictions, pd.DataFrame], Statistic]] = {"verification": verification}
-"""Kinds of task. An accuracy-like one needs a Statistic whose item of speaker i weighs m_i."""
-
-
-def statistic(kind: str, predictions: Predictions, references: pd.DataFrame) -> Statistic:
-    """Raises UserError for an unknown kind and for predictions that do not match the references."""
-    if kind not in STATISTICS:
-        raise UserError(f"unknown kind of task {kind!r}: one of {', '.join(STATISTICS)} wanted")
-    return STATISTICS[kind](predictions, references)
 
 
 def speaker_counts(speakers: Sequence[str], draws: int, attempt: int = 0) -> Counts:
@@ -119,16 +70,16 @@ def _resample(statistics: Sequence[Statistic], speakers: Sequence[str], draws: i
         redrawn += int(pending.sum())
     raise UserError(
         f"{draws} draws of {len(speakers)} speakers wanted, but {int(pending.sum())} always leave a class empty; "
-        "the list needs targets and non-targets of more speakers"
+        "the list needs items of every class (targets and non-targets) from more speakers"
     )
 
 
-def replicates(kind: str, predictions: Predictions, references: pd.DataFrame, draws: int = DRAWS) -> Resampled | None:
+def replicates(metric: str, predictions: Predictions, references: pd.DataFrame, draws: int = DRAWS) -> Resampled | None:
     """The metric in each draw of speakers; None with fewer than 8 of them.
 
     On one reference table the replicates of two upstreams are paired; on two tables with the same speakers too; on
     tables without a common speaker they are independent. Either way they may be subtracted one by one."""
-    stat = statistic(kind, predictions, references)
+    stat = statistic(metric, predictions, references)
     if len(stat.speakers) < MIN_SPEAKERS:
         return None
     values, redrawn = _resample([stat], stat.speakers, draws)
@@ -141,33 +92,33 @@ def percentile_interval(values: Floats) -> Interval:
     return Interval(low=float(low), high=float(high), draws=len(values))
 
 
-def interval(kind: str, predictions: Predictions, references: pd.DataFrame, draws: int = DRAWS) -> Interval | None:
-    """95 % interval of the kind's main metric, in its unit; None with fewer than 8 speakers."""
-    resampled = replicates(kind, predictions, references, draws)
+def interval(metric: str, predictions: Predictions, references: pd.DataFrame, draws: int = DRAWS) -> Interval | None:
+    """95 % interval of the metric, in its unit; None with fewer than 8 speakers."""
+    resampled = replicates(metric, predictions, references, draws)
     return None if resampled is None else percentile_interval(resampled.values)
 
 
-def point(kind: str, predictions: Predictions, references: pd.DataFrame) -> float:
-    """The kind's main metric with every speaker counted once."""
-    stat = statistic(kind, predictions, references)
+def point(metric: str, predictions: Predictions, references: pd.DataFrame) -> float:
+    """The metric with every speaker counted once."""
+    stat = statistic(metric, predictions, references)
     return float(stat.value(np.ones((1, len(stat.speakers)), dtype=np.int64))[0])
 
 
 def paired_difference(
-    kind: str, a: Predictions, b: Predictions, references: pd.DataFrame, draws: int = DRAWS
+    metric: str, a: Predictions, b: Predictions, references: pd.DataFrame, draws: int = DRAWS
 ) -> tuple[float, Interval | None]:
     """a minus b on the same ids, and its 95 % interval with both scored in the same draws.
 
     Raises UserError where either does not match the references."""
-    difference = point(kind, a, references) - point(kind, b, references)
-    first, second = replicates(kind, a, references, draws), replicates(kind, b, references, draws)
+    difference = point(metric, a, references) - point(metric, b, references)
+    first, second = replicates(metric, a, references, draws), replicates(metric, b, references, draws)
     if first is None or second is None:
         return difference, None
     return difference, percentile_interval(first.values - second.values)
 
 
 def drop_interval(
-    kind: str,
+    metric: str,
     id_predictions: Predictions,
     id_references: pd.DataFrame,
     ood_predictions: Predictions,
@@ -178,8 +129,8 @@ def drop_interval(
 
     Speakers are matched by name: where the two splits share some, both meet the same draws; where they share none,
     independent ones."""
-    inside = statistic(kind, id_predictions, id_references)
-    outside = statistic(kind, ood_predictions, ood_references)
+    inside = statistic(metric, id_predictions, id_references)
+    outside = statistic(metric, ood_predictions, ood_references)
     if min(len(inside.speakers), len(outside.speakers)) < MIN_SPEAKERS:
         return None
     if set(inside.speakers) & set(outside.speakers):

@@ -1,7 +1,8 @@
 """Regenerate the leaderboard from the published results:  python leaderboard/build.py [--check | --add RUN]
 
 Reads results/**/result.json with their predictions and references, verifies and scores them again, and writes
-leaderboard.csv, ood.csv, README.md and index.html, byte for byte the same for the same results. Needs no torch.
+leaderboard.csv, ood.csv, heads.csv, README.md, a page a task and index.html, byte for byte the same for the same
+results. Needs no torch.
 """
 
 from __future__ import annotations
@@ -19,11 +20,10 @@ import argparse  # noqa: E402
 
 from harness.errors import UserError  # noqa: E402
 from harness.results import atomic_write  # noqa: E402
-from leaderboard import page, publish, tables  # noqa: E402
+from leaderboard import overview, page, publish, tables  # noqa: E402
 from leaderboard.cells import Cell, collect  # noqa: E402
 
 RESULTS = HERE / "results"
-CSVS = ("leaderboard.csv", "ood.csv")
 
 
 def outputs(cells: Sequence[Cell], pages: bool = True) -> dict[str, bytes]:
@@ -31,10 +31,10 @@ def outputs(cells: Sequence[Cell], pages: bool = True) -> dict[str, bytes]:
     leaderboard, ood = tables.leaderboard(cells), tables.ood(cells)
     files = {"leaderboard.csv": page.to_csv(leaderboard), "ood.csv": page.to_csv(ood)}
     if pages:
-        files |= {
-            "README.md": page.to_markdown(leaderboard, ood),
-            "index.html": page.to_html(leaderboard, ood),
-        }
+        heads, suites = overview.agreement(cells), overview.overview(cells)
+        tasks = page.tasks(leaderboard, ood, heads)
+        files |= {"heads.csv": page.to_csv(heads), **page.to_markdown(tasks, suites)}
+        files["index.html"] = page.to_html(tasks, suites)
     return files
 
 
@@ -52,13 +52,17 @@ def build(results_roots: list[Path], out_dir: Path, pages: bool = True) -> tuple
 
 
 def stale(results: Path, out_dir: Path) -> list[str]:
-    """What on disk is not what the published results give: names of files, and reference tables that none needs."""
+    """What on disk is not what the published results give: names of files, pages of tasks that are no longer
+    published, and reference tables that none needs."""
     cells, _ = collect([results])
+    wanted = outputs(cells)
     found = [
         name
-        for name, data in outputs(cells).items()
+        for name, data in wanted.items()
         if not (out_dir / name).is_file() or (out_dir / name).read_bytes() != data
     ]
+    extra = sorted({path.name for path in out_dir.glob("*.md")} - set(wanted))
+    found += [f"{name} (no published task has this page: delete it)" for name in extra]
     needed = {path for cell in cells for path in cell.references.values()}
     unused = sorted(set((results.parent / "references").glob("*.csv.gz")) - needed)
     return found + [f"references/{path.name} (no result needs it)" for path in unused]

@@ -11,6 +11,7 @@ import hashlib
 import io
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
@@ -18,8 +19,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
-from harness import metrics, uncertainty
+from harness import metrics, metrics_classes, metrics_sequences, statistics_by_metric, uncertainty
 from harness.errors import UserError
 from harness.paths import cache_dir
 from harness.results import (
@@ -76,11 +78,19 @@ class Cell:
 
     def figures(self) -> dict[str, Any]:
         """What makes two results of one cell the same: scores and what they were computed from."""
-        return {name: (split.metrics, split.predictions_sha256, split.references_sha256)
+        return {name: (split.metrics, split.id_shared, split.predictions_sha256, split.references_sha256)
                 for name, split in self.result.splits.items()}  # fmt: skip
 
     def tables(self, split: str) -> tuple[dict[str, dict[str, Any]], Any]:
         return read_predictions(self.predictions[split]), read_references(self.references[split])
+
+    def inside_of(self, split: str) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
+        """The in-domain tables that a split's drop is from: those of its own classes alone where it has fewer."""
+        rows, references = self.tables(self.id_split)
+        if not self.result.splits[split].id_shared:
+            return rows, references
+        kept = metrics.restricted(references, read_references(self.references[split])["reference"])
+        return {name: rows[name] for name in kept["id"]}, kept
 
 
 def check_names(result: RunResult, where: Path) -> None:
@@ -90,6 +100,8 @@ def check_names(result: RunResult, where: Path) -> None:
     for what, name in named.items():
         if not NAME.match(name):
             raise UserError(f"{where}: a {what} name of letters, digits and _.+@:- wanted, found {name!r}")
+    if result.task.lower() == "readme":
+        raise UserError(f"{where}: a task name wanted, found {result.task!r}, the name of the overview; rename it")
 
 
 def read_cell(folder: Path, source: str, shared_references: Path | None = None) -> Cell:
@@ -123,6 +135,8 @@ def _read_cell(folder: Path, source: str, shared_references: Path | None, stamp:
         raise UserError(
             f"{folder}: predictions of every split wanted, none for {', '.join(lacking)}; run the cell again"
         )
+    for name, split in result.splits.items():
+        _check_shared(cell, name, split)
     return cell
 
 
@@ -155,39 +169,65 @@ def _recompute(cell: Cell, name: str, split: SplitResult, where: str) -> None:
     if len(rows) != split.expected or len(references) != split.expected:
         raise UserError(f"{where}: {split.expected} predictions expected, found {len(rows)} for {len(references)} "
                         "references; a partial cell is not a result, run it again")  # fmt: skip
-    found = metrics.score(cell.kind, rows, references)
-    for metric in sorted(set(found) | set(split.metrics)):
-        stored, computed = split.metrics.get(metric, math.nan), found.get(metric, math.nan)
-        if not math.isclose(stored, computed, rel_tol=1e-9, abs_tol=1e-9):
-            raise UserError(
-                f"{where}: {metric} is stored as {stored} but its predictions give {computed}; score it again"
-            )
+    _agree(split.metrics, metrics.score(cell.kind, rows, references), where, "")
     values = [row["score"] for row in rows.values() if "score" in row]
     if len(values) > 1 and min(values) == max(values):
         raise UserError(
             f"{where}: all {len(values)} scores are {values[0]}, so the head failed; a failure has no score"
         )
-    stat = uncertainty.statistic(cell.kind, rows, references)
+    stat = statistics_by_metric.statistic(cell.result.metric, rows, references)
     if len(stat.speakers) != split.speakers:
         raise UserError(
             f"{where}: {split.speakers} speakers stored, the references name {len(stat.speakers)}; run it again"
         )
     cell.speakers[name] = frozenset(stat.speakers)
     cell.replicates[name] = (
-        _replicates(cell.kind, split, rows, references) if len(stat.speakers) >= uncertainty.MIN_SPEAKERS else None
+        _replicates(cell.result.metric, split, rows, references)
+        if len(stat.speakers) >= uncertainty.MIN_SPEAKERS
+        else None
     )
+
+
+def _agree(stored: Mapping[str, float], computed: Mapping[str, float], where: str, what: str) -> None:
+    for metric in sorted(set(computed) | set(stored)):
+        one, other = stored.get(metric, math.nan), computed.get(metric, math.nan)
+        if not math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9):
+            raise UserError(
+                f"{where}: {what}{metric} is stored as {one} but its predictions give {other}; score it again"
+            )
+
+
+def _check_shared(cell: Cell, name: str, split: SplitResult) -> None:
+    """`id_shared` stands where the split has fewer classes than the in-domain one and nowhere else, with the figures
+    that the in-domain predictions give on those classes."""
+    where = f"{cell.folder}, split {name}"
+    fewer = False
+    if cell.kind == "classification" and split.kind not in ("ID", "R"):
+        mine, inside = (set(read_references(cell.references[one])["reference"]) for one in (name, cell.id_split))
+        if mine - inside:
+            raise UserError(
+                f"{where}: classes of the in-domain test wanted, found {min(mine - inside)!r} too; repair the split"
+            )
+        fewer = mine != inside
+    if fewer != bool(split.id_shared):
+        wanted = "the in-domain score on this split's classes" if fewer else "no in-domain score on fewer classes"
+        raise UserError(f"{where}: {wanted} (id_shared) wanted, found {split.id_shared or 'none'}; run the cell again")
+    if fewer and cell.result.metric not in split.id_shared:
+        raise UserError(f"{where}: id_shared with {cell.result.metric} wanted, found {', '.join(split.id_shared)}; "
+                        "run the cell again")  # fmt: skip
+    if fewer and cell.predictions:
+        _agree(split.id_shared, metrics.score(cell.kind, *cell.inside_of(name)), where, "in-domain, same classes, ")
 
 
 @cache
 def _code() -> str:
-    return hashlib.sha256(
-        b"".join(Path(str(part.__file__)).read_bytes() for part in (metrics, uncertainty))
-    ).hexdigest()
+    parts = (metrics, metrics_classes, metrics_sequences, statistics_by_metric, uncertainty)
+    return hashlib.sha256(b"".join(Path(str(part.__file__)).read_bytes() for part in parts)).hexdigest()
 
 
-def _replicates(kind: str, split: SplitResult, rows: Any, references: Any) -> npt.NDArray[np.float64] | None:
+def _replicates(metric: str, split: SplitResult, rows: Any, references: Any) -> npt.NDArray[np.float64] | None:
     """Kept in the user's cache, since they follow from the two tables and this code alone."""
-    name = f"{kind} {split.predictions_sha256} {split.references_sha256} {uncertainty.DRAWS} {_code()}"
+    name = f"{metric} {split.predictions_sha256} {split.references_sha256} {uncertainty.DRAWS} {_code()}"
     path = cache_dir() / "replicates" / f"{hashlib.sha256(name.encode()).hexdigest()}.npy"
     try:
         kept: npt.NDArray[np.float64] = np.load(path, allow_pickle=False)
@@ -195,7 +235,7 @@ def _replicates(kind: str, split: SplitResult, rows: Any, references: Any) -> np
             return kept
     except (OSError, ValueError, EOFError):
         pass  # not kept yet, or damaged: computed below
-    resampled = uncertainty.replicates(kind, rows, references)
+    resampled = uncertainty.replicates(metric, rows, references)
     if resampled is None:
         return None
     buffer = io.BytesIO()

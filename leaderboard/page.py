@@ -1,4 +1,4 @@
-"""The leaderboards as files: CSV, Markdown and one HTML page that opens offline.
+"""The leaderboards as files: CSV, Markdown (an overview and a page a task) and one HTML page that opens offline.
 
 Values are rounded here, and only here. No time, no commit and no path goes in: the same results give the same bytes.
 """
@@ -13,8 +13,8 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from harness.metrics import METRICS
-from leaderboard.tables import NO_INTERVAL
+from harness.metrics import METRICS, Metric
+from leaderboard.tables import FURTHER, NO_INTERVAL
 
 DECIMALS = 4
 GROUP = ["suite", "task", "head", "preset"]
@@ -30,10 +30,27 @@ NOTES = [
     "The difference is this row minus its own backbone, paired on the same trials and draws: against the learned mix "
     "of layers under a trained head, against the single layer that dev picks (“+dev”) under the training-free cosine.",
     "Drop is how much worse the score is out of domain, positive for worse; the relative drop is its ratio to the "
-    "in-domain score. A rank change is positive where a row climbs. Ranks are within one head only; ties share a rank.",
+    "in-domain score. Where a split has fewer classes than the in-domain test, both are taken from the in-domain score "
+    "on those classes alone (“same classes”). A rank change is positive where a row climbs. Ranks are within one head "
+    "only; ties share a rank.",
     "Confounded: speaker, language and microphone are one and the same there, so no claim rests on that split alone. "
     "A supervised backbone has seen transcripts; contamination says whether it may have heard the test data.",
 ]
+OVERVIEW_NOTES = [
+    "A score is the in-domain one under one head a task, the mean over seeds; intervals and every other head stand on "
+    "the task's page. The best of a column is bold. ↓ lower is better, ↑ higher is better.",
+    "The head is a trained one where there is one, and of those the one with the most published upstreams. An empty "
+    "field is a cell that is not published under that head, such as an upstream that gives one vector an utterance "
+    "under a head that needs frames.",
+    "A drop is how much worse the score is out of domain, in its own unit and positive for worse: the mean over the "
+    "task's splits of kind Z (the same head on another corpus), and over those of kind C (the test set under a "
+    "corruption). Confounded splits do not count. A row near chance has little to lose, so a small drop is good only "
+    "beside a good score.",
+]
+AGREEMENT_NOTE = (
+    "How far two heads order the upstreams alike in-domain: 1 one order, 0 unrelated, −1 the reverse. Rankings that "
+    "depend on the head say as much about the head as about the upstream."
+)
 
 
 def number(value: float, decimals: int = DECIMALS) -> str:
@@ -76,6 +93,29 @@ def signed(value: float | None, decimals: int = 2) -> str:
     return text if text.startswith("-") or not text.strip("0.") else "+" + text
 
 
+def items(metric: Metric) -> str:
+    """What is counted: trials of verification, else clips."""
+    return "trials" if metric.kind == "verification" else "clips"
+
+
+def arrow(metric: Metric) -> str:
+    return "↑" if metric.higher_is_better else "↓"
+
+
+def unit(metric: Metric) -> str:
+    return f"{metric.label} in %" if metric.unit else metric.label
+
+
+def further(lines: list[dict[str, Any]]) -> list[Metric]:
+    """The metrics beside the main one that stand in some line."""
+    return [METRICS[name] for name in FURTHER if any(line[name] is not None for line in lines)]
+
+
+def beside(line: dict[str, Any], metric: Metric) -> str:
+    """A further metric to read: a cost from 0 to 1 needs more decimals than a percentage."""
+    return plain(line[metric.name], 2 if metric.unit else 3)
+
+
 def verdict(line: dict[str, Any]) -> str:
     """`better` or `worse` than the backbone where the paired interval excludes 0, else nothing."""
     low, high = line["difference_low"], line["difference_high"]
@@ -105,9 +145,22 @@ def groups(leaderboard: pd.DataFrame, ood: pd.DataFrame) -> list[dict[str, Any]]
         group["by_row"][line["upstream"], line["source"], line["split"]] = line
     for group in found.values():
         ends = [line["high"] for line in group["lines"] if isinstance(line["high"], float)]
-        group["top"] = max([line["value"] for line in group["lines"]] + ends)
-        group["yours"] = any(line["source"] != "published" for line in group["lines"])
+        # error rates that are all 0 leave no scale
+        group["top"] = max([line["value"] for line in group["lines"]] + ends) or 1.0
+        group["shared"] = {
+            split for split, lines in group["splits"].items() if any(line["id_shared"] is not None for line in lines)
+        }
     return list(found.values())
+
+
+def tasks(leaderboard: pd.DataFrame, ood: pd.DataFrame, heads: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """By task: its groups, of every suite, and the lines on how far its heads agree."""
+    found: dict[str, dict[str, Any]] = {}
+    for group in groups(leaderboard, ood):
+        found.setdefault(group["task"], {"groups": [], "heads": []})["groups"].append(group)
+    for line in _records(heads):
+        found[line["task"]]["heads"].append(line)
+    return dict(sorted(found.items()))
 
 
 def _environment(html: bool) -> Environment:
@@ -126,7 +179,9 @@ def _environment(html: bool) -> Environment:
         "plain": plain,
         "two": lambda value: plain(value, 2),
     }
-    environment.globals |= {"span": span, "KINDS": KINDS, "NOTES": NOTES}
+    environment.globals |= {one.__name__: one for one in (span, items, unit, arrow, further, beside)}
+    environment.globals |= {"KINDS": KINDS, "NOTES": NOTES, "OVERVIEW_NOTES": OVERVIEW_NOTES}
+    environment.globals |= {"AGREEMENT_NOTE": AGREEMENT_NOTE}
     return environment
 
 
@@ -138,11 +193,15 @@ def markdown_cell(value: Any) -> str:
     return text
 
 
-def to_markdown(leaderboard: pd.DataFrame, ood: pd.DataFrame) -> bytes:
-    template = _environment(html=False).get_template("tables.md.j2")
-    return template.render(groups=groups(leaderboard, ood)).encode()
+def to_markdown(found: dict[str, dict[str, Any]], suites: list[dict[str, Any]]) -> dict[str, bytes]:
+    """The overview, README.md, and a page a task, by name. `found` as `tasks` gives it, `suites` as `overview`."""
+    environment = _environment(html=False)
+    pages = {"README.md": environment.get_template("overview.md.j2").render(tasks=found, suites=suites)}
+    template = environment.get_template("tables.md.j2")
+    pages |= {f"{task}.md": template.render(task=task, **parts) for task, parts in found.items()}
+    return {name: text.encode() for name, text in pages.items()}
 
 
-def to_html(leaderboard: pd.DataFrame, ood: pd.DataFrame) -> bytes:
+def to_html(found: dict[str, dict[str, Any]], suites: list[dict[str, Any]]) -> bytes:
     template = _environment(html=True).get_template("page.html.j2")
-    return template.render(groups=groups(leaderboard, ood)).encode()
+    return template.render(tasks=found, suites=suites).encode()

@@ -16,11 +16,13 @@ from harness.metrics import metric_named
 from harness.results import RunResult
 from leaderboard.build import RESULTS, build
 from leaderboard.cells import PUBLISHED, YOURS, Cell, check_groups, read_cell, read_root, without_duplicates
-from leaderboard.page import number, signed, span
+from leaderboard.page import items, number, plain, signed, span
 from leaderboard.tables import Values, drop_of, drop_range, find, interval_of, rows_of
 
 BESIDE = ("", "+last", "+dev", "+input")
 """A backbone's own rows that are shown beside a run: learned mix, last layer, dev's layer, the projection's input."""
+BESIDE_METRIC = ("uar", "macro_f1", "cer")
+"""Further metrics that are printed where a split has them."""
 
 
 def cell_table(cell: Cell, cells: Sequence[Cell]) -> pd.DataFrame:
@@ -40,10 +42,13 @@ def cell_table(cell: Cell, cells: Sequence[Cell]) -> pd.DataFrame:
     for name, split in sorted(cell.result.splits.items(), key=lambda item: (item[0] != inside, item[0])):
         line: Values = {"split": name, "kind": split.kind, "corpus": split.corpus, "metric": cell.result.metric,
                         "value": score[name]}  # fmt: skip
+        line |= {one: split.metrics.get(one) for one in BESIDE_METRIC}
         line["low"], line["high"] = interval_of(cell, name)
-        line |= dict.fromkeys(("drop", "drop_low", "drop_high"))
+        line |= dict.fromkeys(("id_shared", "drop", "drop_low", "drop_high"))
         if split.kind not in ("ID", "R"):
-            line["drop"] = drop_of(score[inside], score[name], cell.result.higher_is_better)
+            line["id_shared"] = split.id_shared.get(cell.result.metric)
+            same = score[inside] if line["id_shared"] is None else line["id_shared"]
+            line["drop"] = drop_of(same, score[name], cell.result.higher_is_better)
             line["drop_low"], line["drop_high"] = drop_range(cell, name)
         line |= {"speakers": split.speakers, "trials": split.expected, "confounded": split.confounded}
         line |= {row.name: row.score(name) if row.has(name) else None for row in beside}
@@ -62,10 +67,14 @@ def cell(folder: Path, result: RunResult, only_id: bool = False, results: Path =
         table = table[table["kind"] == "ID"]
     metric = metric_named(result.metric)
     known = {"split", "kind", "corpus", "metric", "value", "low", "high", "drop", "drop_low", "drop_high", "speakers",
-             "trials", "confounded"}  # fmt: skip
+             "trials", "confounded", "id_shared", *BESIDE_METRIC}  # fmt: skip
     beside = [name for name in table.columns if name not in known]
     names = {name: "+" + name.split("+", 1)[1] if "+" in name else name for name in beside}
     label = f"{metric.label} {metric.unit}".strip()
+    # a column that no split has is left out
+    extra = {one: f"{metric_named(one).label} {metric_named(one).unit}".strip() for one in BESIDE_METRIC}
+    extra = {one: name for one, name in extra.items() if one != result.metric and table[one].notna().any()}
+    same_classes = {"id_shared": "ID, same classes"} if table["id_shared"].notna().any() else {}
     lines: list[dict[str, Any]] = []
     for line in table.to_dict("records"):
         shown = {
@@ -74,12 +83,15 @@ def cell(folder: Path, result: RunResult, only_id: bool = False, results: Path =
             "corpus": line["corpus"],
             label: number(line["value"], 2),
             "95 %": span(line["low"], line["high"], 1),
+        }
+        shown |= {name: plain(line[one], 2) for one, name in (extra | same_classes).items()}
+        shown |= {
             "drop": signed(line["drop"]),
             "95 % of drop": span(line["drop_low"], line["drop_high"], 1),
             "speakers": line["speakers"],
-            "trials": line["trials"],
+            items(metric): line["trials"],
         }
-        shown |= {names[name]: "" if line[name] is None else number(line[name], 2) for name in beside}
+        shown |= {names[name]: plain(line[name], 2) for name in beside}
         lines.append(shown)
     upstream = result.upstream
     title = f"{upstream.name} on {result.task} ({result.suite}), head {result.head}, preset {result.preset}"
@@ -88,6 +100,8 @@ def cell(folder: Path, result: RunResult, only_id: bool = False, results: Path =
         "kind: ID in-domain, Z same head on another corpus, R new head there, C corruption",
         f"{label}: {better} is better; a positive drop is worse; intervals over speakers, n/a below 8 of them",
     ]
+    if same_classes:
+        below.append("ID, same classes: the in-domain score on the classes of that split alone; its drop is from there")
     if beside:
         below.append(f"published rows of the backbone beside it: {', '.join(beside)}")
     if any(table["confounded"] != ""):

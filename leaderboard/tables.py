@@ -21,7 +21,10 @@ Values = dict[str, Any]
 
 _WHO = ["upstream", "family", "base", "level"]
 _END = ["speakers", "trials", "contaminated", "supervised", "marks", "source"]
-FURTHER = ("min_dcf_0.05", "min_dcf_0.01", "eer_same_language", "eer_same_channel", "eer_same_gender")
+FURTHER = (
+    *("min_dcf_0.05", "min_dcf_0.01", "eer_same_language", "eer_same_channel", "eer_same_gender"),
+    *("uar", "macro_f1", "cer"),
+)
 """Metrics beside the main one, where a split has them."""
 LEADERBOARD = [
     *(
@@ -47,6 +50,7 @@ OOD = [
         "id",
         "id_low",
         "id_high",
+        "id_shared",
         "ood",
         "ood_low",
         "ood_high",
@@ -97,6 +101,18 @@ class Row:
     def score(self, split: str) -> float:
         return mean(self.scores(split))
 
+    def id_shared(self, split: str) -> float | None:
+        """The in-domain score on the classes of a split that has fewer; None for a split that has all of them."""
+        found = [cell.result.splits[split].id_shared.get(cell.result.metric) for cell in self.cells]
+        known = [value for value in found if value is not None]
+        return mean(known) if known else None
+
+    def drop(self, split: str) -> float:
+        """How much worse the split is than in-domain, on the same classes."""
+        shared = self.id_shared(split)
+        inside = self.score(self.first.id_split) if shared is None else shared
+        return drop_of(inside, self.score(split), self.higher_is_better)
+
     def interval(self, split: str) -> Range:
         return interval_of(self.first, split)
 
@@ -134,17 +150,18 @@ def difference(row: Row, backbone: Row, split: str) -> float:
 
 
 def drop_range(cell: Cell, split: str) -> Range:
-    """Of the drop (positive = worse), paired where the splits share speakers."""
+    """Of the drop (positive = worse), paired where the splits share speakers; from the in-domain score on the split's
+    own classes where it has fewer."""
     if not {cell.id_split, split} <= set(cell.replicates):
         return None, None
     inside, outside = cell.replicates[cell.id_split], cell.replicates[split]
     if inside is None or outside is None:
         return NO_INTERVAL, NO_INTERVAL
     names, others = cell.speakers[cell.id_split], cell.speakers[split]
-    if names == others or not names & others:
+    if not cell.result.splits[split].id_shared and (names == others or not names & others):
         found = percentile_interval(outside - inside)
     else:
-        some = drop_interval(cell.kind, *cell.tables(cell.id_split), *cell.tables(split))
+        some = drop_interval(cell.result.metric, *cell.inside_of(split), *cell.tables(split))
         if some is None:
             return NO_INTERVAL, NO_INTERVAL
         found = some
@@ -191,6 +208,14 @@ def rank(row: Row, rows: Sequence[Row], split: str) -> int:
     return 1 + len(better)
 
 
+def seen_transcripts(cell: Cell) -> str:
+    return {True: "yes", False: "no", None: "unknown"}[cell.result.upstream.supervised]
+
+
+def our_extension(cell: Cell) -> str:
+    return OUR_EXTENSION if OUR_EXTENSION in cell.result.upstream.note.lower() else ""
+
+
 def _common(row: Row, rows: Sequence[Row], split: str) -> Values:
     result = row.first.result
     upstream, scored = result.upstream, result.splits[split]
@@ -204,8 +229,8 @@ def _common(row: Row, rows: Sequence[Row], split: str) -> Values:
         "speakers": scored.speakers,
         "trials": scored.expected,
         "contaminated": upstream.contaminated,
-        "supervised": {True: "yes", False: "no", None: "unknown"}[upstream.supervised],
-        "marks": OUR_EXTENSION if OUR_EXTENSION in upstream.note.lower() else "",
+        "supervised": seen_transcripts(row.first),
+        "marks": our_extension(row.first),
         "source": row.source,
     }
     for name in FURTHER:
@@ -245,9 +270,11 @@ def _ood_values(row: Row, rows: Sequence[Row], split: str) -> Values:
     values["id_low"], values["id_high"] = row.interval(inside)
     values["ood_low"], values["ood_high"] = row.interval(split)
     if scored.kind != "R":
-        values["drop"] = drop_of(values["id"], values["ood"], row.higher_is_better)
+        values["drop"] = row.drop(split)
         values["drop_low"], values["drop_high"] = drop_range(cell, split)
-        values["relative_drop"] = values["drop"] / values["id"] if values["id"] else None
+        values["id_shared"] = row.id_shared(split)
+        base = values["id"] if values["id_shared"] is None else values["id_shared"]
+        values["relative_drop"] = values["drop"] / base if base else None
     values["rank_id"], values["rank_ood"] = rank(row, rows, inside), rank(row, rows, split)
     values["rank_change"] = values["rank_id"] - values["rank_ood"]
     return values

@@ -3,6 +3,8 @@
 tasks/mini/asv.yaml            the task
 tasks/mini/data/<corpus>/      manifest.csv and its audio
 tasks/mini/trials/<name>.csv.gz
+tasks/mini/lists/<name>.csv    ids of a corpus's rows that make a split, where the manifest's own splits do not
+tasks/mini/lexicon.csv         words and their canonical phones, for rows whose manifest has none
 """
 
 from __future__ import annotations
@@ -12,11 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness import metrics_frames
 from harness.config import Rows, Split, Task, parse, read_yaml
 from harness.contracts import SplitData, Utterance
 from harness.errors import UserError
 from harness.registry import NAME, unknown
+from harness.text import normalise
 from tasks.conditions import Condition, build
+from tasks.lexicon import Lexicon, read_ids, read_lexicon
 from tasks.manifest import read_manifest, read_trials
 from tasks.splits import disjoint
 
@@ -64,6 +69,9 @@ class Data:
         """Raises UserError for a corpus split without rows: an empty set is never scored."""
         found: list[Utterance] = []
         for item in wanted:
+            if item.ids is not None:
+                found += self._listed(item.corpus, item.ids)
+                continue
             part = [u for u in self.corpus(item.corpus) if u.split == item.split]
             if not part:
                 splits = ", ".join(sorted({u.split for u in self.corpus(item.corpus)}))
@@ -71,10 +79,22 @@ class Data:
             found += part
         return found
 
+    def _listed(self, corpus: str, name: str) -> list[Utterance]:
+        """The rows that a list names, in its order. Raises UserError for an id twice or not in the corpus."""
+        if not NAME.match(name):
+            raise UserError(f"list name {name!r}: letters, digits and _.+- wanted")
+        path = self.root / "lists" / f"{name}.csv"
+        by_id = {u.id: u for u in self.corpus(corpus)}
+        ids = read_ids(path)
+        unlisted = sorted(set(ids) - set(by_id))
+        if unlisted:
+            raise UserError(f"{path}: {len(unlisted)} ids are not in corpus {corpus}, first {unlisted[0]}")
+        return [by_id[i] for i in ids]
+
     def split(self, name: str, split: Split) -> SplitData:
         rows = self.rows(split.rows)
         if split.trials is None:
-            return SplitData(name, rows)
+            return SplitData(name, rows, references=self._references(rows))
         path = self.root / "trials" / f"{split.trials}.csv.gz"
         trials = read_trials(path, {u.id for u in rows})
         used = {i for trial in trials for i in (trial.enrol, trial.test)}
@@ -87,8 +107,36 @@ class Data:
         ood = next(split for split in self.task.ood if split.name == name)
         if ood.kind == "C":
             source = self.named(str(ood.of))
-            return SplitData(name, source.utterances, source.trials)
+            return SplitData(name, source.utterances, source.trials, source.references)
         return self.split(name, Split(rows=ood.rows, trials=ood.trials))
+
+    def _references(self, rows: list[Utterance]) -> dict[str, str]:
+        """What each row's prediction is scored against; none for verification, whose trials say it."""
+        kind, column = self.task.kind, self.task.label
+        if kind == "verification":
+            return {}
+        if kind == "classification":
+            found = {u.id: str(getattr(u, column)) for u in rows}
+        elif kind == "words":
+            found = {u.id: normalise(u.text) for u in rows}
+        elif kind == "frames":
+            found = {u.id: u.phones for u in rows}
+        else:
+            found = {u.id: u.phones or self.lexicon.phones(normalise(u.text)) for u in rows}
+        empty = [i for i, reference in found.items() if not reference]
+        if empty:
+            what = {"classification": column, "words": "text"}.get(kind, "phones")
+            raise UserError(f"{len(empty)} rows have no {what}, first {empty[0]}; fill it in or leave them out")
+        for u in rows if kind == "frames" else ():
+            try:
+                metrics_frames.parse(u.phones)
+            except UserError as error:
+                raise UserError(f"phones of row {u.id}: {error}") from None
+        return found
+
+    @property
+    def lexicon(self) -> Lexicon:
+        return read_lexicon(self.root / "lexicon.csv")
 
     def check_disjoint(self) -> None:
         """Raises UserError where splits that must not share speakers, recordings or texts do."""
@@ -97,12 +145,14 @@ class Data:
 
 
 def data_sha256(split: SplitData) -> str:
-    """What a split is made of: its rows' content and its trials, in order."""
+    """What a split is made of: its rows' content and its trials or references, in order."""
     digest = hashlib.sha256()
     for u in split.utterances:
         digest.update(f"{u.id}|{u.sha256}|{u.start}|{u.duration}|{u.speaker}|{u.text}|{u.label}\n".encode())
     for trial in split.trials:
         digest.update(f"{trial.id}|{trial.enrol}|{trial.test}|{trial.target}\n".encode())
+    for name, reference in split.references.items():
+        digest.update(f"{name}|{reference}\n".encode())
     return digest.hexdigest()
 
 

@@ -1,6 +1,6 @@
 """The operations a condition is made of: one strict model an op, its parameters the fields.
 
-An op maps a waveform (n,) at 16 kHz to another of the same length (only `trim_silence` shortens), without
+An op maps a waveform (n,) at 16 kHz to another of the same length (`trim_silence` and `crop` shorten), without
 delay. It draws at random from the generator it is given and from nothing else. `VERSION` is raised whenever
 the same parameters would give other samples, a changed default included; a new op or a new optional field
 changes no version.
@@ -69,6 +69,19 @@ class TrimSilence(Op):
         if not len(kept):
             raise ValueError("wanted 0.1 s of sound above 0.1 % of full scale, found none; remove the utterance")
         return kept
+
+
+class Crop(Op):
+    """Keep `seconds` from a random place; a shorter wave stays whole."""
+
+    KEEPS_LENGTH: ClassVar[bool] = False
+    op: Literal["crop"]
+    seconds: Annotated[float, Field(gt=0, le=3600)]
+
+    def run(self, wave: Signal, rng: np.random.Generator, *_: Any) -> Signal:
+        length = round(self.seconds * SAMPLE_RATE)
+        start = int(rng.integers(0, max(1, len(wave) - length + 1)))
+        return wave[start : start + length]
 
 
 class Band(Op):
@@ -199,6 +212,7 @@ class Room(Op):
 OPS: dict[str, type[Op]] = {
     "gain": Gain,
     "trim_silence": TrimSilence,
+    "crop": Crop,
     "band": Band,
     "resample": Resample,
     "codec": Codec,

@@ -3,8 +3,9 @@
     disjoint({"train": …, "dev": …, "test": …}, {"speaker": [["train", "dev", "test"]], "recording": "all"})
     overlap({"train": …, "test": …})      # a table of counts, for a report
 
-A speaker's name stands for one person wherever it occurs, across corpora too; a recording is the sha256 of
-its file, so two cuts of one recording are one; a text is compared without case, punctuation and spacing.
+A speaker's name stands for one person wherever it occurs, across corpora too, and "-" for none; a channel is a
+microphone or a voice pack; a recording is the sha256 of its file, so two cuts of one recording are one; a text is
+compared without case, punctuation and spacing.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ Policy = Mapping[str, str | Sequence[Sequence[str]]]
 def disjoint(rows_by_split: Mapping[str, Sequence[Utterance]], policy: Policy) -> None:
     """Raise UserError, naming what overlaps, unless the splits of each group of the policy share nothing.
 
-    The policy maps "speaker", "recording" or "text" to groups of splits, or to "all". A row without a speaker
-    cannot be proven disjoint and is an error; a row without a text has none to share.
+    The policy maps "speaker", "channel", "recording" or "text" to groups of splits, or to "all". A row without a
+    speaker cannot be proven disjoint and is an error; a row without a text has none to share.
     """
     for kind, groups in policy.items():
         if kind not in _KEYS:
@@ -44,7 +45,7 @@ def disjoint(rows_by_split: Mapping[str, Sequence[Utterance]], policy: Policy) -
 
 
 def overlap(rows_by_split: Mapping[str, Sequence[Utterance]]) -> pd.DataFrame:
-    """One row a pair of splits: split_a, split_b, and the number of speakers, recordings and texts they
+    """One row a pair of splits: split_a, split_b, and the number of speakers, channels, recordings and texts they
     share."""
     keys = {
         kind: {split: {key(row) for row in rows} - {""} for split, rows in rows_by_split.items()}
@@ -77,7 +78,8 @@ def _text(row: Utterance) -> str:
 
 
 _KEYS: dict[str, Callable[[Utterance], str]] = {
-    "speaker": lambda row: row.speaker,
+    "speaker": lambda row: row.speaker.removeprefix("-"),
+    "channel": lambda row: row.channel,
     "recording": lambda row: row.sha256,
     "text": _text,
 }

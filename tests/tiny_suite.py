@@ -59,7 +59,70 @@ TINY: dict[str, Any] = {
     },
 }
 
+NUMBERS = ("none", "one", "two", "three", "four")
 SPLITS = {"train": 3, "dev": 3, "test": 9}
+_PLAN = {"steps": 6, "clip": 1, "eval_every": 2}
+_ROWS = {name: {"rows": [{"corpus": "tones", "split": name}]} for name in ("train", "dev", "test")}
+
+TAKE: dict[str, Any] = {
+    "task": "take",
+    "suite": "tiny",
+    "version": 1,
+    "kind": "classification",
+    "title": "Which take of the three",
+    "metric": "accuracy",
+    "higher_is_better": True,
+    **_ROWS,
+    "ood": [
+        {
+            "name": "few",
+            "kind": "Z",
+            "shift": "two of the three classes",
+            "rows": [{"corpus": "tones", "ids": "few"}],
+        },
+    ],
+    "heads": {
+        name: {
+            "default_for": ["frame", "utterance"] if name == "pooled_linear" else [],
+            "presets": {"tiny": {"plan": _PLAN, "lrs": [1e-2, 1e-3], "options": {"batch": 4, "projector": 8}}},
+        }
+        for name in ("pooled_linear", "pooled_mlp")
+    },
+}
+
+SAY: dict[str, Any] = {
+    "task": "say",
+    "suite": "tiny",
+    "version": 1,
+    "kind": "words",
+    "title": "The words that were never said",
+    "metric": "wer",
+    "higher_is_better": False,
+    **_ROWS,
+    "ood": [
+        {
+            "name": "own",
+            "kind": "R",
+            "shift": "a head of its own, with the symbols of its own texts",
+            "rows": _ROWS["test"]["rows"],
+            "train": _ROWS["train"],
+            "dev": _ROWS["dev"],
+            "options": {"symbols": "train"},
+        }
+    ],
+    "heads": {
+        "conv_ctc": {
+            "default_for": ["frame"],
+            "presets": {
+                "tiny": {
+                    "plan": _PLAN,
+                    "lrs": [1e-3],
+                    "options": {"symbols": "letters", "batch": 4, "projector": 8},
+                }
+            },
+        }
+    },
+}
 
 
 def tone(speaker: int, take: int, seconds: float = 0.6) -> np.ndarray:
@@ -98,9 +161,9 @@ def write_corpus(folder: Path, splits: dict[str, int] = SPLITS, takes: int = 3) 
                             "speaker_known": "sure",
                             "language": "xx",
                             "channel": "none",
-                            "text": f"{split} {take}",
+                            "text": f"{split} {NUMBERS[take]}",
                             "phones": "",
-                            "label": "",
+                            "label": f"take{take}",
                             "source": "made up",
                             "licence": "CC0-1.0",
                             "sha256": hashlib.sha256(buffer.getvalue()).hexdigest(),

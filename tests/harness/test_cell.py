@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from harness import cell as cell_module
-from harness import train
+from harness import cell_training, train
 from harness.cell import CellName, run_cell
 from harness.config import Runtime
 from harness.contracts import SplitData
@@ -43,7 +43,7 @@ def test_a_cell_holds_every_split_with_its_kind(tiny: Path, tmp_path: Path) -> N
 
 def test_a_second_run_only_reads(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, first = run_cell(CellName("tiny", "asv_ood", "fbank"), runtime(tmp_path))
-    monkeypatch.setattr(cell_module, "fit", None)
+    monkeypatch.setattr(cell_training, "fit", None)
     monkeypatch.setattr(cell_module, "evaluate", None)
     _, second = run_cell(CellName("tiny", "asv_ood", "fbank"), runtime(tmp_path))
     assert second == first
@@ -114,7 +114,7 @@ def test_no_test_row_is_read_before_selection(tiny: Path, tmp_path: Path, monkey
 
     read, opened = audio.read, []
     monkeypatch.setattr(audio, "read", lambda u: (opened.append(u.split), read(u))[1])
-    fit = cell_module.fit
+    fit = cell_training.fit
 
     def watched(*args, **kwargs):
         outcomes = fit(*args, **kwargs)
@@ -122,7 +122,7 @@ def test_no_test_row_is_read_before_selection(tiny: Path, tmp_path: Path, monkey
             assert "test" not in opened
         return outcomes
 
-    monkeypatch.setattr(cell_module, "fit", watched)
+    monkeypatch.setattr(cell_training, "fit", watched)
     run_cell(CellName("tiny", "asv_ood", "fbank"), runtime(tmp_path))
     assert "test" in opened
 
@@ -148,7 +148,7 @@ def test_a_changed_condition_is_scored_again_and_nothing_is_trained_again(
     folder, before = run_cell(name, runtime(tmp_path))
     text = (tiny / "asv.yaml").read_text()
     (tiny / "asv.yaml").write_text(text.replace("high: 3400", "high: 2000"))
-    monkeypatch.setattr(cell_module, "fit", None)
+    monkeypatch.setattr(cell_training, "fit", None)
     again, after = run_cell(name, runtime(tmp_path))
     assert again == folder
     assert after.splits["test"] == before.splits["test"]

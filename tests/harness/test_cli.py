@@ -16,8 +16,9 @@ from harness.paths import ROOT
 
 def error_line(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
     assert main(list(argv)) == 2
-    captured = capsys.readouterr().err.strip()
-    assert captured.startswith("error: ") and "Traceback" not in captured
+    whole = capsys.readouterr().err.strip()
+    captured = whole.splitlines()[-1]  # what is to be encoded is told before it
+    assert captured.startswith("error: ") and "Traceback" not in whole
     return captured.splitlines()[-1]
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from harness import uncertainty
 from harness.errors import UserError
-from harness.metrics import eer, eer_weighted, verification_trials
+from harness.metrics import eer, eer_weighted, min_dcf, verification_trials
+from harness.statistics_by_metric import verification
 from harness.uncertainty import (
     drop_interval,
     interval,
@@ -17,10 +18,9 @@ from harness.uncertainty import (
     point,
     replicates,
     speaker_counts,
-    verification,
 )
 
-KIND = "verification"
+METRIC = "eer"
 
 
 def make(speakers=12, targets=6, seed=0, shift=1.5, spread=0.0, prefix="s"):
@@ -45,7 +45,7 @@ def shifted(predictions, amount):
 
 def test_point_is_the_equal_error_rate():
     predictions, references = make()
-    assert point(KIND, predictions, references) == eer(*verification_trials(predictions, references))
+    assert point(METRIC, predictions, references) == eer(*verification_trials(predictions, references))
 
 
 def test_a_target_weighs_m_and_a_non_target_the_product():
@@ -65,11 +65,11 @@ def test_speaker2_of_a_target_may_be_empty_but_of_a_non_target_not():
     predictions, references = make(speakers=8)
     target = references["reference"] == "1"
     left_out = references.assign(speaker2=references["speaker2"].where(~target, ""))
-    assert interval(KIND, predictions, left_out) == interval(KIND, predictions, references)
+    assert interval(METRIC, predictions, left_out) == interval(METRIC, predictions, references)
     with pytest.raises(UserError, match="found an empty one"):
-        interval(KIND, predictions, references.assign(speaker2=""))
+        interval(METRIC, predictions, references.assign(speaker2=""))
     with pytest.raises(UserError, match="one and the same"):
-        interval(KIND, predictions, references.assign(speaker2=references["speaker"]))
+        interval(METRIC, predictions, references.assign(speaker2=references["speaker"]))
 
 
 def test_same_draws_for_the_same_speakers_and_independent_ones_for_others():
@@ -91,23 +91,23 @@ def test_order_of_trials_changes_nothing():
     predictions, references = make()
     mixed = references.sample(frac=1, random_state=5)
     backwards = dict(reversed(predictions.items()))
-    assert interval(KIND, backwards, mixed) == interval(KIND, predictions, references)
+    assert interval(METRIC, backwards, mixed) == interval(METRIC, predictions, references)
 
 
 def test_long_lists_go_through_in_pieces(monkeypatch):
     predictions, references = make()
-    whole = replicates(KIND, predictions, references).values
+    whole = replicates(METRIC, predictions, references).values
     monkeypatch.setattr(uncertainty, "_CHUNK", 7 * len(references))
-    assert (replicates(KIND, predictions, references).values == whole).all()
+    assert (replicates(METRIC, predictions, references).values == whole).all()
 
 
 @pytest.mark.parametrize("speakers,has", [(7, False), (8, True)])
 def test_no_interval_below_eight_speakers(speakers, has):
     predictions, references = make(speakers=speakers)
-    assert (interval(KIND, predictions, references) is not None) == has
-    difference, range_ = paired_difference(KIND, shifted(predictions, 0.2), predictions, references)
+    assert (interval(METRIC, predictions, references) is not None) == has
+    difference, range_ = paired_difference(METRIC, shifted(predictions, 0.2), predictions, references)
     assert difference != 0 and (range_ is not None) == has
-    assert (drop_interval(KIND, *make(), predictions, references) is not None) == has
+    assert (drop_interval(METRIC, *make(), predictions, references) is not None) == has
 
 
 def test_draws_without_a_target_are_drawn_again():
@@ -116,10 +116,10 @@ def test_draws_without_a_target_are_drawn_again():
     keep = (references["reference"] == "0") | (references["speaker"] == "s00")
     references = references[keep]
     predictions = {key: predictions[key] for key in references["id"]}
-    first = replicates(KIND, predictions, references)
+    first = replicates(METRIC, predictions, references)
     assert first.redrawn > 250 and np.isfinite(first.values).all() and len(first.values) == 1000
-    assert (replicates(KIND, predictions, references).values == first.values).all()
-    other = replicates(KIND, shifted(predictions, 0.3), references)
+    assert (replicates(METRIC, predictions, references).values == first.values).all()
+    other = replicates(METRIC, shifted(predictions, 0.3), references)
     assert other.redrawn == first.redrawn
 
 
@@ -128,35 +128,35 @@ def test_speakers_that_can_never_give_both_classes_are_refused(monkeypatch):
     monkeypatch.setattr(uncertainty, "MAX_ATTEMPTS", 1)
     keep = (references["reference"] == "0") | (references["speaker"] == "s00")
     with pytest.raises(UserError, match="leave a class empty"):
-        interval(KIND, {key: predictions[key] for key in references[keep]["id"]}, references[keep])
+        interval(METRIC, {key: predictions[key] for key in references[keep]["id"]}, references[keep])
 
 
 def test_paired_difference():
     predictions, references = make(spread=1.0)
-    assert paired_difference(KIND, predictions, predictions, references)[1].model_dump(include={"low", "high"}) == {
+    assert paired_difference(METRIC, predictions, predictions, references)[1].model_dump(include={"low", "high"}) == {
         "low": 0.0,
         "high": 0.0,
     }
     near = shifted(predictions, 0.05)
-    difference, paired = paired_difference(KIND, near, predictions, references)
-    assert difference == point(KIND, near, references) - point(KIND, predictions, references)
+    difference, paired = paired_difference(METRIC, near, predictions, references)
+    assert difference == point(METRIC, near, references) - point(METRIC, predictions, references)
     assert paired.low <= difference <= paired.high
-    alone = interval(KIND, predictions, references)
+    alone = interval(METRIC, predictions, references)
     assert paired.high - paired.low < 0.5 * (alone.high - alone.low)
     with pytest.raises(UserError, match="no prediction for"):
-        paired_difference(KIND, predictions, dict(list(predictions.items())[1:]), references)
+        paired_difference(METRIC, predictions, dict(list(predictions.items())[1:]), references)
 
 
 def test_drop_pairs_by_speaker_name():
     """The same speakers in two recordings: paired, so far narrower than by independent draws."""
     inside, references = make(spread=1.0)
     outside = shifted(inside, 0.1)
-    shared = drop_interval(KIND, inside, references, outside, references)
-    assert shared == paired_difference(KIND, outside, inside, references)[1]
+    shared = drop_interval(METRIC, inside, references, outside, references)
+    assert shared == paired_difference(METRIC, outside, inside, references)[1]
     renamed = references.assign(speaker="o" + references["speaker"], speaker2="o" + references["speaker2"])
-    apart = drop_interval(KIND, inside, references, outside, renamed)
+    apart = drop_interval(METRIC, inside, references, outside, renamed)
     assert apart.high - apart.low > 1.5 * (shared.high - shared.low)
-    separate = replicates(KIND, outside, renamed).values - replicates(KIND, inside, references).values
+    separate = replicates(METRIC, outside, renamed).values - replicates(METRIC, inside, references).values
     assert apart == percentile_interval(separate)
 
 
@@ -164,14 +164,30 @@ def test_drop_where_only_some_speakers_are_shared():
     inside, references = make(speakers=12, spread=1.0)
     few = references[(references["speaker"] < "s09") & (references["speaker2"] < "s09")]
     outside = {key: inside[key] for key in few["id"]}
-    found = drop_interval(KIND, inside, references, outside, few)
-    difference = point(KIND, outside, few) - point(KIND, inside, references)
+    found = drop_interval(METRIC, inside, references, outside, few)
+    difference = point(METRIC, outside, few) - point(METRIC, inside, references)
     assert found.low <= difference <= found.high
 
 
-def test_unknown_kind():
-    with pytest.raises(UserError, match="unknown kind"):
-        interval("regression", *make())
+def test_unknown_metric():
+    with pytest.raises(UserError, match="unknown metric"):
+        interval("verification", *make())
+
+
+def test_the_other_metrics_of_trials_have_intervals_of_their_own():
+    predictions, references = make(spread=1.0)
+    scores, targets = verification_trials(predictions, references)
+    assert point("min_dcf_0.05", predictions, references) == min_dcf(scores, targets, 0.05)
+    found = interval("min_dcf_0.05", predictions, references)
+    assert 0 < found.low < point("min_dcf_0.05", predictions, references) < found.high < 1.01
+    with pytest.raises(UserError, match="same_language wanted"):
+        interval("eer_same_language", predictions, references)
+    half = np.arange(len(references)) % 2 == 0
+    marked = references.assign(same_language=np.where(half, "1", "0"))
+    alike = targets | half
+    expected = eer(scores[alike], targets[alike])
+    assert point("eer_same_language", predictions, marked) == expected
+    assert len(verification(predictions, marked, "eer_same_language").speakers) == 12
 
 
 def test_coverage_by_simulation():
@@ -200,7 +216,7 @@ def test_coverage_by_simulation():
         a, b = random.normal(0, own, speakers), random.normal(0, other, speakers)
         scores = np.where(is_target, shift + a[left], b[left] + b[right]) + random.normal(size=len(left))
         predictions = {key: {"id": key, "score": float(value)} for key, value in zip(ids, scores, strict=True)}
-        found = interval(KIND, predictions, references, draws=draws)
+        found = interval(METRIC, predictions, references, draws=draws)
         by_speaker += found.low <= truth <= found.high
         weights = random.multinomial(len(scores), np.full(len(scores), 1 / len(scores)), size=draws)
         low, high = np.percentile(eer_weighted(scores, is_target, weights), [2.5, 97.5])

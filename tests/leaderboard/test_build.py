@@ -14,10 +14,10 @@ from made_up_runs import write_run
 from harness.metrics import eer, verification_trials
 from harness.results import load_result, read_predictions, read_references
 from harness.uncertainty import drop_interval, paired_difference
-from leaderboard import build, cells, publish, tables
+from leaderboard import build, cells, overview, publish, tables
 
 ROOT = Path(build.__file__).resolve().parent.parent
-FILES = ["leaderboard.csv", "ood.csv", "README.md", "index.html"]
+FILES = ["leaderboard.csv", "ood.csv", "heads.csv", "README.md", "asv.md", "index.html"]
 
 
 def lines(path, **wanted):
@@ -40,10 +40,12 @@ def tables_of(folder, split):
 
 def test_nothing_published(tmp_path):
     written, notices = build.build([tmp_path / "results"], tmp_path)
-    assert [path.name for path in written] == FILES and notices == []
+    assert [path.name for path in written] == [name for name in FILES if name != "asv.md"] and notices == []
     assert (tmp_path / "ood.csv").read_text() == ",".join(tables.OOD) + "\n"
     assert (tmp_path / "leaderboard.csv").read_text() == ",".join(tables.LEADERBOARD) + "\n"
-    assert "No results are published yet." in (tmp_path / "index.html").read_text()
+    assert (tmp_path / "heads.csv").read_text() == ",".join(overview.HEADS) + "\n"
+    for name in ("index.html", "README.md"):
+        assert "No results are published yet." in (tmp_path / name).read_text()
 
 
 def test_a_row(results, make_run):
@@ -67,7 +69,7 @@ def test_a_row(results, make_run):
     assert row["backbone"] == "whisper_tiny" and row["difference"] == f"{(sum(scores) - sum(backbone)) / 2:.4f}"
     a, references = tables_of(icl, "test")
     b, _ = tables_of(make_run("whisper_tiny"), "test")
-    _, paired = paired_difference("verification", a, b, references)
+    _, paired = paired_difference("eer", a, b, references)
     assert (row["difference_low"], row["difference_high"]) == (f"{paired.low:.4f}", f"{paired.high:.4f}")
 
 
@@ -89,9 +91,9 @@ def test_ood_rows(results, make_run):
     assert (row["id"], row["ood"]) == (f"{id_score:.4f}", f"{ood_score:.4f}")
     assert row["drop"] == f"{ood_score - id_score:.4f}"
     assert row["relative_drop"] == f"{(ood_score - id_score) / id_score:.4f}"
-    paired = drop_interval("verification", *inside, *outside)
+    paired = drop_interval("eer", *inside, *outside)
     assert (row["drop_low"], row["drop_high"]) == (f"{paired.low:.4f}", f"{paired.high:.4f}")
-    apart = drop_interval("verification", *inside, *tables_of(run, "real_people"))
+    apart = drop_interval("eer", *inside, *tables_of(run, "real_people"))
     assert one(table, upstream="icl_utt", split="real_people")["drop_low"] == f"{apart.low:.4f}"
 
 
@@ -159,6 +161,10 @@ def test_check(results, capsys):
         path.unlink()
         assert build.main(["--check"], results) == 2
         path.write_bytes(before)
+    (results.parent / "ks.md").write_text("# Leaderboard: ks\n")
+    assert build.main(["--check"], results) == 2
+    assert "stale: ks.md (no published task has this page: delete it)" in capsys.readouterr().err
+    (results.parent / "ks.md").unlink()
     (results.parent / "references" / "unneeded.csv.gz").touch()
     assert build.main(["--check"], results) == 2
     assert "no result needs it" in capsys.readouterr().err
@@ -195,7 +201,8 @@ def test_the_bytes_of_the_compression_do_not_count(results):
 
 
 def test_csv_parses_back(results):
-    for name, columns in (("leaderboard.csv", tables.LEADERBOARD), ("ood.csv", tables.OOD)):
+    columns_of = {"leaderboard.csv": tables.LEADERBOARD, "ood.csv": tables.OOD, "heads.csv": overview.HEADS}
+    for name, columns in columns_of.items():
         text = (results.parent / name).read_text()
         rows = list(csv.reader(io.StringIO(text)))
         assert rows[0] == columns and all(len(row) == len(columns) for row in rows)

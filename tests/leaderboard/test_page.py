@@ -4,7 +4,7 @@ import csv
 from html.parser import HTMLParser
 
 import pytest
-from made_up_runs import SPLITS, write_run
+from made_up_runs import KS_SPLITS, SPLITS, write_run
 
 from leaderboard import build, page
 
@@ -96,7 +96,8 @@ def test_the_page_is_self_contained(results):
     found = parsed(text)
     assert found.outside == [] and found.tags.count("script") == 1
     assert "url(" not in text and "@import" not in text
-    assert found.tags.count("table") == 2 * (2 + len(SPLITS) - 1)
+    # two matrices and what stands in them; then each head's own
+    assert found.tags.count("table") == 3 + 2 * (2 + len(SPLITS) - 1)
     for name in ("icl_speaker", "whisper_tiny+dev", "confounded", "our extension"):
         assert name in text
 
@@ -117,17 +118,21 @@ def test_hostile_text_is_escaped(tmp_path):
     html = (results.parent / "index.html").read_text()
     assert "<script>alert" not in html and "&lt;script&gt;alert(1)&lt;/script&gt;|x" in html
     assert parsed(html).tags.count("script") == 1
-    markdown = (results.parent / "README.md").read_text()
-    assert "<script>" not in markdown and "&lt;script&gt;alert(1)&lt;/script&gt;\\|x" in markdown
+    markdown = (results.parent / "asv.md").read_text()
+    assert "<script>" not in markdown + (results.parent / "README.md").read_text()
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;\\|x" in markdown
     with open(results.parent / "ood.csv", newline="") as file:
         row = next(csv.DictReader(file))
     assert row["base"] == "'=cmd" and row["confounded"] == "'=HYPERLINK(1)" and row["corpus"] == evil
 
 
-def test_markdown_tables_are_even(results):
+@pytest.mark.parametrize(
+    "name,wanted", [("README.md", 3), ("asv.md", 2 * len(SPLITS)), ("ks.md", 1 + 2 * len(KS_SPLITS)), ("asr.md", 3)]
+)
+def test_markdown_tables_are_even(three_kinds, name, wanted):
     """Every line of a table has as many cells as its head."""
     width, tables = None, 0
-    for line in (results.parent / "README.md").read_text().splitlines():
+    for line in (three_kinds.parent / name).read_text().splitlines():
         if not line.startswith("|"):
             width = None
             continue
@@ -135,4 +140,4 @@ def test_markdown_tables_are_even(results):
         tables += width is None
         assert width in (None, cells)
         width = cells
-    assert tables == 2 * len(SPLITS)
+    assert tables == wanted

@@ -11,7 +11,7 @@ from harness.metrics import score
 from harness.results import read_predictions, read_references, write_predictions
 from leaderboard import build, cells
 
-FILES = ["leaderboard.csv", "ood.csv", "README.md", "index.html"]
+FILES = ["leaderboard.csv", "ood.csv", "heads.csv", "README.md", "asv.md", "index.html"]
 
 
 def edit(folder, change):
@@ -78,6 +78,7 @@ def _speakers(data):
         (_direction, "higher_is_better is True"),
         (_outside, "split ../../test name of letters"),
         (_speakers, "99 speakers stored"),
+        (lambda data: data.update(task="ReadMe"), "the name of the overview"),
         (lambda data: data.pop("seed"), "seed: Field required"),
         (lambda data: data.update(extra=1), "extra: Extra inputs"),
         (lambda data: data.update(schema_version=2), "schema_version"),

@@ -46,6 +46,24 @@ def test_printed_table(results, make_run):
     assert "telephone" not in only and "test" in only and "* speaker" not in only
 
 
+def test_printed_table_of_classes_and_words(three_kinds, make_run):
+    run = make_run("icl_speaker", task="ks", head="linear", base="whisper_tiny", strength=-0.6)
+    result = load_result(run)
+    text = show.cell(run, result, results=three_kinds)
+    for part in ("head linear, preset mini", "accuracy %", "UAR %", "macro F1 %", "ID, same classes", "clips"):
+        assert part in text
+    assert "trials" not in text and "CER" not in text and "its drop is from there" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("people ")]
+    split = result.splits["people"]
+    for value in (split.metrics["uar"], split.metrics["macro_f1"], split.id_shared["accuracy"]):
+        assert f" {value:.2f} " in line
+    assert f" {split.id_shared['accuracy'] - split.metrics['accuracy']:+.2f} " in line
+    assert split.id_shared["accuracy"] != result.splits["test"].metrics["accuracy"]
+    words = make_run("icl_speaker", task="asr", head="ctc", base="whisper_tiny", strength=1.2)
+    text = show.cell(words, load_result(words), results=three_kinds)
+    assert "WER %" in text and "CER %" in text and "UAR" not in text and "same classes" not in text
+
+
 def test_printed_table_with_nothing_published(tmp_path, make_run):
     run = make_run("icl_speaker", **ICL)
     text = show.cell(run, load_result(run), results=tmp_path / "results")

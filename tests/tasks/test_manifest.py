@@ -298,11 +298,11 @@ def test_disjoint_refuses_what_it_cannot_check() -> None:
 
 def test_overlap_counts_each_pair_of_splits() -> None:
     table = manifest.overlap(splits())
-    assert list(table.columns) == ["split_a", "split_b", "speakers", "recordings", "texts"]
+    assert list(table.columns) == ["split_a", "split_b", "speakers", "channels", "recordings", "texts"]
     assert table.to_numpy().tolist() == [
-        ["train", "dev", 0, 0, 1],
-        ["train", "test", 0, 1, 0],
-        ["dev", "test", 0, 0, 0],
+        ["train", "dev", 0, 1, 0, 1],
+        ["train", "test", 0, 1, 1, 0],
+        ["dev", "test", 0, 1, 0, 0],
     ]
 
 

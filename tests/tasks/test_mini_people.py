@@ -19,6 +19,8 @@ from tasks.rooms import convolve, responses
 MINI = Path(next(iter(mini.__path__)))
 DATA, TRIALS = MINI / "data", MINI / "trials"
 PEOPLE = ("engines_asv", "kajongg", "klettres", "tuxpaint")
+SAME_PEOPLE = [{"engines_asv", "engines_ks"}, {"tuxpaint", "tuxpaint_words"}]
+"""Corpora that share speakers, and say so: the ones on the left are for verification."""
 LISTS = {
     "engine": "engines_asv",
     "kajongg": "kajongg",
@@ -123,7 +125,7 @@ def test_no_speaker_or_id_is_in_two_corpora() -> None:
     assert len(people) == len(PEOPLE)
     for mine in people:
         for other in corpora:
-            if mine is not other:
+            if mine is not other and {mine[0].corpus, other[0].corpus} not in SAME_PEOPLE:
                 assert not {row.speaker for row in mine} & {row.speaker for row in other}
     for a, b in combinations(corpora, 2):
         assert not {row.id for row in a} & {row.id for row in b}

@@ -117,6 +117,10 @@ class Learner:
     def load_state(self, k: int, state: Mapping[str, Tensor]) -> None:
         self.networks[k].load_state_dict(state)
 
+    def zero_grad(self) -> None:
+        for network in self.networks:
+            network.zero_grad()
+
     def train(self, mode: bool = True) -> None:
         for network in self.networks:
             network.train(mode)

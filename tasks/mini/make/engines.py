@@ -85,7 +85,7 @@ def make(folder: Path, scratch: Path) -> None:
         Clip(
             id=f"engines_asv-{speaker(engine, voice)}-{number:02d}",
             split="test",
-            wave=_speak(engine, voice, text, scratch / "engine.wav"),
+            wave=speak(engine, voice, text, scratch / "engine.wav"),
             speaker=speaker(engine, voice),
             language="en",
             channel=engine,
@@ -117,7 +117,8 @@ def write_voices(path: Path) -> None:
     path.write_text(out.getvalue(), encoding="utf-8")
 
 
-def _speak(engine: str, voice: str, text: str, wav: Path) -> Wave:
+def speak(engine: str, voice: str, text: str, wav: Path) -> Wave:
+    """(n,) at 16 kHz, trimmed: `text` by a voice of an engine, by way of the file `wav`."""
     import soundfile
 
     commands = {

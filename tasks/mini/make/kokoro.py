@@ -81,7 +81,7 @@ def _crossed(split: str, text: list[str]) -> Iterator[Job]:
         label = f"{'s' if split == 'train' else 'v'}{number:02d}"
         for voice in deal.pool(f"icl_{split}"):
             name = f"kokoro_crossed-{voice.voice}-{label}"
-            yield Job(name, "kokoro_crossed", split, voice, sentence, "en", _accent(voice), 1.0, label)
+            yield Job(name, "kokoro_crossed", split, voice, sentence, "en", accent(voice), 1.0, label)
 
 
 def _asv(split: str, text: list[str]) -> Iterator[Job]:
@@ -89,7 +89,7 @@ def _asv(split: str, text: list[str]) -> Iterator[Job]:
         for number in range(EACH[split]):
             name = f"kokoro_asv-{voice.voice}-{number:04d}"
             sentence = text[place * EACH[split] + number]
-            yield Job(name, "kokoro_asv", split, voice, sentence, "en", _accent(voice), _speed(name))
+            yield Job(name, "kokoro_asv", split, voice, sentence, "en", accent(voice), speed_of(name))
 
 
 def _own_language() -> Iterator[Job]:
@@ -99,15 +99,16 @@ def _own_language() -> Iterator[Job]:
         random.Random(zlib.crc32(voice.voice.encode())).shuffle(own)
         for number, sentence in enumerate(own[: EACH["test_lang"]]):
             name = f"kokoro_asv-{voice.voice}-{language}-{number:04d}"
-            yield Job(name, "kokoro_asv", "test_lang", voice, sentence, language, ESPEAK[language], _speed(name))
+            yield Job(name, "kokoro_asv", "test_lang", voice, sentence, language, ESPEAK[language], speed_of(name))
 
 
-def _accent(voice: deal.Voice) -> str:
+def accent(voice: deal.Voice) -> str:
     """British for British voices and their blends with each other; American for all others who read English."""
     return "en-gb" if voice.native_language == "en-GB" else "en-us"
 
 
-def _speed(name: str) -> float:
+def speed_of(name: str) -> float:
+    """A clip's speed, drawn by its id."""
     return round(random.Random(zlib.crc32(name.encode())).uniform(SLOWEST, FASTEST), 3)
 
 

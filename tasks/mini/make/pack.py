@@ -37,7 +37,7 @@ FRAME = SAMPLE_RATE // 100
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One utterance to be packed: `wave` (n,) at 16 kHz, the rest as in the manifest."""
+    """One utterance to be packed: `wave` (n,) at 16 kHz, normalised unless `keep_level`, the rest as in a manifest."""
 
     id: str
     split: str
@@ -49,6 +49,7 @@ class Clip:
     phones: str = ""
     label: str = ""
     speaker_known: str = "sure"
+    keep_level: bool = False
 
 
 def resample(wave: Wave, rate: int) -> Wave:
@@ -79,8 +80,9 @@ def normalise(wave: Wave, peak: float = PEAK) -> Wave:
     return scaled
 
 
-def encode(wave: Wave, name: str, level: float | None = KBIT_32) -> bytes:
-    """(n,) at 16 kHz -> Ogg/Opus at libsndfile's compression level, or FLAC of 24 bits where it is None."""
+def encode(wave: Wave, name: str, level: float | None = KBIT_32, slim: bool = False) -> bytes:
+    """(n,) at 16 kHz -> Ogg/Opus at libsndfile's compression level, or FLAC of 24 bits where it is None. `slim` drops
+    the half kilobyte of zeros that libsndfile puts after an Opus stream's comments."""
     import soundfile
 
     out = io.BytesIO()
@@ -88,7 +90,27 @@ def encode(wave: Wave, name: str, level: float | None = KBIT_32) -> bytes:
         soundfile.write(out, wave, SAMPLE_RATE, format="FLAC", subtype="PCM_24")
         return out.getvalue()
     soundfile.write(out, wave, SAMPLE_RATE, format="OGG", subtype="OPUS", compression_level=level)
-    return with_serial(out.getvalue(), zlib.crc32(name.encode("utf-8")))
+    ogg = without_padding(out.getvalue()) if slim else out.getvalue()
+    return with_serial(ogg, zlib.crc32(name.encode("utf-8")))
+
+
+def without_padding(ogg: bytes) -> bytes:
+    """An Ogg/Opus stream whose second page, the comments (RFC 7845, 5.2), ends with the last comment. Checksums are
+    left to `with_serial`. Raises ValueError where that page is no page of comments."""
+    first = _page_end(ogg, 0)
+    end = _page_end(ogg, first)
+    body = first + 27 + ogg[first + 26]
+    if ogg[body : body + 8] != b"OpusTags":
+        raise ValueError("the second page of an Ogg/Opus stream is no OpusTags page")
+    at = body + 12 + struct.unpack_from("<I", ogg, body + 8)[0]
+    count = struct.unpack_from("<I", ogg, at)[0]
+    at += 4
+    for _ in range(count):
+        at += 4 + struct.unpack_from("<I", ogg, at)[0]
+    kept = ogg[body:at]
+    lacing = bytes([255] * (len(kept) // 255) + [len(kept) % 255])
+    header = ogg[first : first + 26] + bytes([len(lacing)]) + lacing
+    return ogg[:first] + header + kept + ogg[end:]
 
 
 def with_serial(ogg: bytes, serial: int) -> bytes:
@@ -96,13 +118,18 @@ def with_serial(ogg: bytes, serial: int) -> bytes:
     header, CRC in 22-25, taken with itself as zero)."""
     out, at = bytearray(ogg), 0
     while at < len(out):
-        segments = out[at + 26]
-        end = at + 27 + segments + sum(out[at + 27 : at + 27 + segments])
+        end = _page_end(out, at)
         struct.pack_into("<I", out, at + 14, serial)
         struct.pack_into("<I", out, at + 22, 0)
         struct.pack_into("<I", out, at + 22, _ogg_crc(out[at:end]))
         at = end
     return bytes(out)
+
+
+def _page_end(ogg: bytes | bytearray, at: int) -> int:
+    """Where the Ogg page that begins at `at` ends."""
+    segments = ogg[at + 26]
+    return at + 27 + segments + sum(ogg[at + 27 : at + 27 + segments])
 
 
 def pack(
@@ -115,12 +142,13 @@ def pack(
     level: float | None = KBIT_32,
     levels: Mapping[str, float] | None = None,
     peak: float = PEAK,
+    slim: bool = False,
 ) -> list[Utterance]:
     """Write `audio.zip` and `manifest.csv`, sorted by id; return the rows. Durations are those that decode.
 
-    Each clip is normalised to `peak` first; trim before. Raises ValueError for two clips of one id and for a
-    clip that clips or changes its length by over 25 ms once coded. `levels` (clip id -> compression level)
-    overrides `level` where it names a clip.
+    Each clip but one of `keep_level` is normalised to `peak` first; trim before. Raises ValueError for two clips of
+    one id and for a clip that clips or changes its length by over 25 ms once coded. `levels` (clip id ->
+    compression level) overrides `level` where it names a clip; `slim` is as in `encode`.
     """
     import soundfile
 
@@ -133,8 +161,8 @@ def pack(
     rows = []
     with zipfile.ZipFile(folder / "audio.zip", "w", zipfile.ZIP_STORED) as archive:
         for clip in ordered:
-            wave = normalise(clip.wave, peak)
-            blob, member = encode(wave, clip.id, levels.get(clip.id, level)), f"{clip.id}.{suffix}"
+            wave = clip.wave if clip.keep_level else normalise(clip.wave, peak)
+            blob, member = encode(wave, clip.id, levels.get(clip.id, level), slim), f"{clip.id}.{suffix}"
             decoded, rate = soundfile.read(io.BytesIO(blob))
             if rate != SAMPLE_RATE or abs(len(decoded) - len(wave)) > 0.025 * SAMPLE_RATE:
                 raise ValueError(f"{clip.id}: coded {len(wave)} samples, read {len(decoded)} at {rate} Hz")

@@ -86,7 +86,7 @@ def write(folder: Path, corpus: str, scratch: Path) -> None:
         below, keep = (40, 0.05) if corpus == "engines_asv" else (debian.BELOW_DB, debian.KEEP)
         lines += [f"16 kHz; ends more than {below:g} dB below the loudest 10 ms cut to {keep} s;"]
         lines += ["peak at 0.7 of full scale; Ogg/Opus, about 32 kbit/s with the headers.", ""]
-    lines += ["| speaker | language | clips | minutes |", "|---|---|---|---|", *_counts(folder), ""]
+    lines += ["| speaker | language | clips | minutes |", "|---|---|---|---|", *counts(folder), ""]
     left_out = {"klettres": klettres.LEFT_OUT, "tuxpaint": tuxpaint.LEFT_OUT}.get(corpus, {})
     lines += [f"- {name} is left out: {why}." for name, why in left_out.items()]
     lines += [CAUTIONS[corpus], ""]
@@ -100,6 +100,12 @@ def _licence(corpus: str, scratch: Path) -> str:
     common = Path("/usr/share/common-licenses")
     if corpus == "rooms":
         return ROOMS_NOTE + "\n" + (common / "Apache-2.0").read_text(encoding="utf-8")
+    return engines_licence()
+
+
+def engines_licence() -> str:
+    """The LICENCE of what the engines speak: the copyright files of their installed packages, and GPL-3."""
+    common = Path("/usr/share/common-licenses")
     texts = [(Path("/usr/share/doc") / name / "copyright").read_text(encoding="utf-8") for name in ENGINES]
     parts = [OUTPUT_NOTE, *(f"Package {name}\n\n{text}" for name, text in zip(ENGINES, texts, strict=True))]
     return ("\n" + "=" * 78 + "\n\n").join([*parts, (common / "GPL-3").read_text(encoding="utf-8")])
@@ -111,6 +117,11 @@ def _artefacts(corpus: str, scratch: Path) -> list[str]:
         return [f"| Debian {PACKAGES[corpus]} | {found} | {digest} |"]
     if corpus == "rooms":
         return [f"| PyPI pyroomacoustics | {version('pyroomacoustics')} | |"]
+    return engines_artefacts()
+
+
+def engines_artefacts() -> list[str]:
+    """Lines of a table: the engines' packages and their versions, as installed."""
     rows = []
     for name in ("flite", "festival", "festvox-kdlpc16k", "espeak-ng", "espeak-ng-data"):
         query = ["dpkg-query", "-W", "-f", "${Version}", name]
@@ -118,7 +129,8 @@ def _artefacts(corpus: str, scratch: Path) -> list[str]:
     return rows
 
 
-def _counts(folder: Path) -> list[str]:
+def counts(folder: Path) -> list[str]:
+    """Lines of a table: speaker, language, clips, minutes."""
     rows = read_manifest(folder)
     seconds: Counter[tuple[str, str]] = Counter()
     clips: Counter[tuple[str, str]] = Counter()

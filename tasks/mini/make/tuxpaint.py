@@ -41,12 +41,12 @@ def make(folder: Path, scratch: Path) -> None:
 
 
 def _reader(root: Path, language: str) -> list[Clip]:
-    ending = "_desc.ogg" if language == "en" else f"_desc_{language}.ogg"
-    paths = sorted(root.glob(f"**/*{ending}"), key=lambda path: path.relative_to(root).as_posix())
+    tail = ending(language)
+    paths = sorted(root.glob(f"**/*{tail}"), key=lambda path: path.relative_to(root).as_posix())
     random.Random(f"{SEED} {language}").shuffle(paths)
     clips: dict[str, Clip] = {}
     for path in paths:
-        text = _text(path.with_name(path.name.removesuffix(ending) + ".txt"), language)
+        text = text_of(path.with_name(path.name.removesuffix(tail) + ".txt"), language)
         if len(clips) == CLIPS:
             break
         if not text or text in clips:
@@ -61,12 +61,17 @@ def _reader(root: Path, language: str) -> list[Clip]:
                 language=language,
                 channel=f"tuxpaint_{language}",
                 text=text,
-                label=path.relative_to(root).as_posix().removesuffix(ending),
+                label=path.relative_to(root).as_posix().removesuffix(tail),
             )
     return list(clips.values())
 
 
-def _text(path: Path, language: str) -> str:
+def ending(language: str) -> str:
+    """What the names of a language's recordings end in."""
+    return "_desc.ogg" if language == "en" else f"_desc_{language}.ogg"
+
+
+def text_of(path: Path, language: str) -> str:
     """The name of the drawing: line `LL.utf8=...`, or the first line for English."""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
     if language == "en":

@@ -1,0 +1,126 @@
+"""The heads of cells, trained and chosen: learning rates x seeds on the same batches; dev selects for each seed.
+
+A head that is trained already is only read. Killed, the same seeds together go on from the last evaluation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from harness import selection
+from harness.config import OODSplit
+from harness.contracts import Head, SplitData, TrialSpec
+from harness.errors import UserError
+from harness.features import LayerView
+from harness.registry import resolve
+from harness.results import Selection, identity_hash
+from harness.train import Outcome, fit
+
+if TYPE_CHECKING:
+    from harness.cell import Cell
+
+PROBE = "cosine"
+"""The training-free head that picks the layer of a `+dev` upstream."""
+
+
+def trained(cell: Cell, ood: OODSplit | None) -> tuple[dict[str, Tensor], Selection]:
+    """The selected head, trained now or earlier. `ood`: the head of a kind-R split, on its own train and dev."""
+    train([cell], ood)
+    found = selection.load(cell.folder, _suffix(ood))
+    assert found is not None
+    return found
+
+
+def train(cells: Sequence[Cell], ood: OODSplit | None) -> None:
+    """Train and save the heads that these cells, one but for the head's seed, still lack; with `ood` None those of
+    their kind-R splits too."""
+    if not cells:
+        return
+    lacking = [cell for cell in cells if selection.load(cell.folder, _suffix(ood)) is None]
+    if lacking:
+        _train(lacking, ood)
+    first = cells[0]
+    if ood is None and first.with_ood:
+        for split in first.task.ood:
+            if split.kind == "R":
+                train(cells, split)
+
+
+def _suffix(ood: OODSplit | None) -> str:
+    return f"-{ood.name}" if ood else ""
+
+
+@contextmanager
+def _phase(cells: Sequence[Cell], name: str) -> Iterator[None]:
+    """Time spent for several cells at once, an equal part for each."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        for cell in cells:
+            cell.watch.add(name, (time.perf_counter() - start) / len(cells))
+
+
+def _train(cells: Sequence[Cell], ood: OODSplit | None) -> None:
+    from harness.cell import reads_test
+
+    first, suffix = cells[0], _suffix(ood)
+    head = first.head_of(ood)
+    dev = first.data.named("dev") if ood is None else first.data.split("dev", ood.dev)
+    with _phase(cells, "features"):
+        source = first.source(dev, "dev", None, reads_test(head))
+    layer = None
+    if first.upstream.view == "dev":
+        if first.task.kind != "verification":
+            raise UserError(
+                f"+dev picks a layer with a training-free head, which task {first.task.task} has none of; "
+                f"use {first.upstream.stem} (the learned mix) or {first.upstream.stem}+last"
+            )
+        probe: Head = resolve("downstreams.catalogue:HEADS").load(PROBE)({}, first.runtime.device)
+        layer = selection.best_layer(probe, source, dev)
+        source = LayerView(source, [layer])
+    if not head.trainable:
+        chosen = selection.of_untrained(head.dev({}, source, dev), first.task.metric, layer)
+        selection.save(first.folder, suffix, {}, chosen)
+        return
+    outcomes = _fit(cells, head, source, dev, layer, ood)
+    for cell in cells:
+        own = [outcome for outcome in outcomes if outcome.spec.seed == cell.seed]
+        state, chosen = selection.of_trials(own, first.task.metric, layer)
+        selection.save(cell.folder, suffix, state, chosen)
+    for left in first.folder.glob(f"training{suffix}-[0-9a-f]*.pt"):
+        left.unlink()
+
+
+def _fit(
+    cells: Sequence[Cell], head: Head, dev_source: Any, dev: SplitData, layer: int | None, ood: OODSplit | None
+) -> list[Outcome]:
+    first, suffix = cells[0], _suffix(ood)
+    plan, lrs = first.preset.plan, first.preset.lrs
+    if plan is None or not lrs:
+        raise UserError(f"preset {first.preset_name} of head {first.head_name} wants `plan` and `lrs`")
+    train = first.data.named("train") if ood is None else first.data.split("train", ood.train)
+    with _phase(cells, "features"):
+        source = first.source(train, "train", None if layer is None else [layer], head.reads)
+    seeds = [cell.seed for cell in cells]
+    specs = [TrialSpec(lr, seed) for seed in seeds for lr in lrs]
+    learner = head.learner(source, train, specs)
+    together = hashlib.sha256("|".join(identity_hash(cell.identity) for cell in cells).encode()).hexdigest()
+    what = f"{first.task.task}{suffix}, {first.head_name}: {len(lrs)} learning rates x {len(seeds)} seeds"
+    with _phase(cells, "training"):
+        return fit(
+            learner,
+            specs,
+            lambda step, micro: head.batch(source, train, step * plan.accumulate + micro),
+            lambda k: head.dev(learner.state(k), dev_source, dev),
+            plan,
+            checkpoint=first.folder / f"training{suffix}-{together[:8]}.pt",
+            identity=together + suffix,
+            what=what,
+        )
