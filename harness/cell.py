@@ -170,7 +170,11 @@ class Cell:
     def _identity(self) -> dict[str, Any]:
         sha, condition = resolve("tasks.catalogue:data_sha256"), resolve("tasks.catalogue:condition")
         chain = condition(self.task, "train")
-        own = {"norm": NORM_VERSION} if self.task.kind == "words" else {}
+        own: dict[str, Any] = {"norm": NORM_VERSION} if self.task.kind == "words" else {}
+        for split in self.task.ood:
+            if split.kind == "R":
+                trained_on = [sha(self.data.split(part, getattr(split, part))) for part in ("train", "dev")]
+                own[f"head of {split.name}"] = [*trained_on, split.options]
         return own | {
             "engine": ENGINE,
             "suite": self.task.suite,
