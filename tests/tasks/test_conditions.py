@@ -131,6 +131,16 @@ def test_gain_is_exact() -> None:
     assert decibels(power(out) / power(speech())) == pytest.approx(-3, abs=1e-4)
 
 
+def test_a_crop_is_a_run_of_the_samples_and_a_short_wave_stays_whole() -> None:
+    wave, crop = speech(), build([{"op": "crop", "seconds": 0.5}])
+    for name in ("a", "b"):
+        cut = crop.apply(wave, name)
+        start = next(i for i in range(len(wave) - len(cut) + 1) if np.array_equal(wave[i : i + len(cut)], cut))
+        assert len(cut) == RATE // 2 and start > 0
+    assert not np.array_equal(crop.apply(wave, "a"), crop.apply(wave, "b"))
+    assert np.array_equal(crop.apply(wave[:1000], "a"), wave[:1000].astype(np.float32)) and not crop.keeps_length
+
+
 def test_a_peak_above_one_is_scaled_not_clipped() -> None:
     wave = speech()
     out = build([{"op": "gain", "db": 40}]).apply(wave, "u1")
