@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
 
-from harness.errors import UserError
+from harness.errors import NotApplicable, UserError
 from harness.paths import cache_dir, runs_dir
 from harness.registry import NAME, resolve, suggest
 from harness.shell import Parser, device, guarded, seeds
@@ -101,6 +101,7 @@ def _run(argv: list[str]) -> int:
         encode_batch=16 if place.startswith("cuda") else 1,
     )
     tasks = _tasks(args.downstream, args.suite)
+    every = not {"all", "all_ood"}.isdisjoint(_names(args.downstream))
     groups = [
         [CellName(args.suite, task, upstream, args.head, args.preset, seed, recipe_seed) for seed in args.seeds]
         for upstream, recipe_seed, task in product(_names(args.upstream), args.recipe_seeds, tasks)
@@ -110,6 +111,10 @@ def _run(argv: list[str]) -> int:
     for group in groups:
         try:
             finished += run_group(group, runtime)
+        except NotApplicable as error:
+            if not every:
+                raise
+            print(f"left out: {error} ({group[0].upstream})", file=sys.stderr)
         except UserError as error:
             if len(groups) == 1:
                 raise

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from harness.errors import UserError
+from harness.errors import NotApplicable, UserError
 from harness.metrics import metric_named
 from harness.registry import suggest
 from harness.train import Plan
@@ -136,11 +136,12 @@ class Task(Strict):
         return self
 
     def default_head(self, level: str) -> str:
-        """The head that an upstream of this level gets when none is asked for. Raises UserError where it has none."""
+        """The head that an upstream of this level gets when none is asked for. Raises NotApplicable if there is none."""
         for name, head in self.heads.items():
             if level in head.default_for:
                 return name
-        raise UserError(f"task {self.task} has no head for an upstream of level {level}; its heads read frames")
+        found = f"task {self.task} has no head for an upstream of level {level}"
+        raise NotApplicable(f"{found}; its heads read frames")
 
 
 class Runtime(Strict):

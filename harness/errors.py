@@ -6,3 +6,7 @@ class UserError(Exception):
 
     def __init__(self, message: str):
         super().__init__(" ".join(str(message).split()))
+
+
+class NotApplicable(UserError):
+    """What was asked for does not exist for this upstream, though nothing is wrong with either."""

@@ -146,6 +146,19 @@ def test_all_stands_for_every_task_of_the_suite(tiny: Path, tmp_path: Path) -> N
     assert found == {"asv", "take", "say"}
 
 
+def test_all_leaves_out_what_an_upstream_cannot_do(tiny: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    from harness import config
+
+    task_class, default = config.Task, config.Task.default_head
+    monkeypatch.setattr(
+        task_class, "default_head", lambda self, level: default(self, "utterance" if self.task == "say" else level)
+    )
+    assert main(["-u", "fbank", "-d", "all", "--suite", "tiny"]) == 0
+    captured = capsys.readouterr()
+    assert "left out: task say has no head" in captured.err and "fbank on take" in captured.out
+    assert main(["-u", "fbank", "-d", "say", "--suite", "tiny"]) == 2  # asked for by name it is an error
+
+
 def test_a_layer_cannot_be_picked_without_a_training_free_head(tiny: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="training-free"):
         run_cell(names("take", 0, upstream="fbank+dev")[0], runtime(tmp_path, "runs"))

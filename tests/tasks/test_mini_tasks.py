@@ -1,4 +1,4 @@
-"""The tasks of the embedded suite as they stand: every split is there, apart from the others, and of the size it says."""
+"""The tasks of the embedded suite as they stand: every split is there, apart from the others, of the size it says."""
 
 from __future__ import annotations
 
