@@ -136,7 +136,7 @@ class Task(Strict):
         return self
 
     def default_head(self, level: str) -> str:
-        """The head that an upstream of this level gets when none is asked for. Raises NotApplicable if there is none."""
+        """The head that an upstream of this level gets by itself. Raises NotApplicable if there is none."""
         for name, head in self.heads.items():
             if level in head.default_for:
                 return name
