@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from harness import audio
-from harness.cell import reads_test
+from harness.cell_head import build_head, reads_test
 from harness.cell_upstream import Resolved
 from harness.config import Runtime, Task
 from harness.contracts import SAMPLE_RATE, DevScore, Form, Head, SplitData, TrialSpec
@@ -151,7 +151,7 @@ def measure(settings: Settings) -> Ours:
     name = task.default_head("frame")
     preset = task.heads[name].presets[settings.preset]
     assert preset.plan is not None
-    head: Head = resolve("downstreams.catalogue:HEADS").load(name)(preset.options, settings.device)
+    head = build_head(name, preset.options, settings.device)
     with tempfile.TemporaryDirectory() as folder:
         sources = _sources(settings, task, Path(folder))
         source, encode = _encoded(sources(train, "train"), train, head.reads, settings, "train")

@@ -23,10 +23,11 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from harness import cell_training, cell_upstream
+from harness.cell_head import build_head, reads_test
 from harness.config import OODSplit, Preset, Runtime
 from harness.contracts import Form, Head, SplitData
 from harness.errors import UserError
-from harness.evaluate import evaluate, shared_labels
+from harness.evaluate import evaluate, predictions_path, references_path, shared_labels
 from harness.provenance import Stopwatch, provenance
 from harness.registry import resolve
 from harness.results import (
@@ -84,12 +85,6 @@ def run_group(names: Sequence[CellName], runtime: Runtime) -> list[tuple[Path, R
             raise
 
 
-def reads_test(head: Head) -> Form:
-    """The form a head reads dev and test in: its own, unless it crops in training alone."""
-    form: Form = getattr(head, "reads_test", head.reads)
-    return form
-
-
 class Cell:
     """A cell with all its names resolved."""
 
@@ -100,9 +95,7 @@ class Cell:
         self.head_name = name.head or self.task.default_head(self.upstream.level)
         self.preset_name = name.preset or name.suite
         self.preset = self._preset()
-        self.head: Head = resolve("downstreams.catalogue:HEADS").load(self.head_name)(
-            self.preset.options, runtime.device
-        )
+        self.head = build_head(self.head_name, self.preset.options, runtime.device)
         if self.upstream.level not in self.head.accepts:
             wanted, found = " or ".join(self.head.accepts), self.upstream.level
             raise UserError(
@@ -200,7 +193,12 @@ class Cell:
         return [split for split in self.wanted() if split not in done or not self._current(split, done[split])]
 
     def up_to_date(self) -> bool:
-        return (self.folder / RESULT).exists() and not self._stale(self._finished())
+        """A damaged result is not one: it is made again from what is left."""
+        try:
+            load_result(self.folder)
+        except UserError:
+            return False
+        return not self._stale(self._finished())
 
     def run(self) -> RunResult:
         """The result, with what is not done yet done. Call it while `locked`."""
@@ -222,11 +220,14 @@ class Cell:
     # -- splits -----------------------------------------------------------------------------------------------------
 
     def _finished(self) -> dict[str, SplitResult]:
-        path = self.folder / "splits.json"
-        if not path.exists():
+        """Splits that are scored and whose predictions and references are there; a damaged list counts for nothing."""
+        try:
+            saved = json.loads((self.folder / "splits.json").read_text())
+            found = {name: SplitResult.model_validate(value) for name, value in saved.items()}
+        except (OSError, ValueError, AttributeError):
             return {}
-        saved = json.loads(path.read_text())
-        return {name: SplitResult.model_validate(value) for name, value in saved.items()}
+        files = (predictions_path, references_path)
+        return {name: split for name, split in found.items() if all(of(self.folder, name).exists() for of in files)}
 
     def _keep_splits(self, done: Mapping[str, SplitResult]) -> None:
         text = json.dumps({name: split.model_dump(mode="json") for name, split in done.items()}, indent=1)
@@ -236,9 +237,7 @@ class Cell:
         """The cell's head, or that of a kind-R split with options of its own."""
         if ood is None or not ood.options:
             return self.head
-        options = {**self.preset.options, **ood.options}
-        other: Head = resolve("downstreams.catalogue:HEADS").load(self.head_name)(options, self.runtime.device)
-        return other
+        return build_head(self.head_name, {**self.preset.options, **ood.options}, self.runtime.device)
 
     def _ood(self, split: str) -> OODSplit | None:
         return next((s for s in self.task.ood if s.name == split), None)

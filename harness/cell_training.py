@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from harness import selection
+from harness.cell_head import reads_test
 from harness.config import OODSplit
 from harness.contracts import Head, SplitData, TrialSpec
 from harness.errors import UserError
@@ -68,8 +69,6 @@ def _phase(cells: Sequence[Cell], name: str) -> Iterator[None]:
 
 
 def _train(cells: Sequence[Cell], ood: OODSplit | None) -> None:
-    from harness.cell import reads_test
-
     first, suffix = cells[0], _suffix(ood)
     head = first.head_of(ood)
     dev = first.data.named("dev") if ood is None else first.data.split("dev", ood.dev)

@@ -111,11 +111,10 @@ def _run(argv: list[str]) -> int:
     for group in groups:
         try:
             finished += run_group(group, runtime)
-        except NotApplicable as error:
-            if not every:
-                raise
-            print(f"left out: {error} ({group[0].upstream})", file=sys.stderr)
         except UserError as error:
+            if every and isinstance(error, NotApplicable):
+                print(f"left out: {error} ({group[0].upstream})", file=sys.stderr)
+                continue
             if len(groups) == 1:
                 raise
             failed += 1

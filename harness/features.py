@@ -269,7 +269,7 @@ class Features:
         keeping = f"{_size(wanted)} of frames kept" if self._keep_frames else f"{form} kept, no frames"
         if frames_read and wanted > room:
             encode = encode[: int(np.searchsorted(sizes, room))]
-            keeping += f" up to the {_size(room)} that --cache-gb leaves; the others are encoded at every reading"
+            keeping = f"{_size(room)} of {_size(wanted)} of frames fit --cache-gb, the rest is encoded at every reading"
         seconds = sum(u.duration for u in encode)
         note(f"{what}: {len(encode)} of {count} clips to encode, {seconds / 60:.1f} min of audio; {keeping}")
         return encode

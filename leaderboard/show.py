@@ -94,7 +94,8 @@ def cell(folder: Path, result: RunResult, only_id: bool = False, results: Path =
         shown |= {names[name]: plain(line[name], 2) for name in beside}
         lines.append(shown)
     upstream = result.upstream
-    title = f"{upstream.name} on {result.task} ({result.suite}), head {result.head}, preset {result.preset}"
+    how = f"head {result.head}, preset {result.preset}, seed {result.seed}"
+    title = f"{upstream.name} on {result.task} ({result.suite}), {how}"
     better = "higher" if metric.higher_is_better else "lower"
     below = [
         "kind: ID in-domain, Z same head on another corpus, R new head there, C corruption",

@@ -170,3 +170,36 @@ def test_an_unlisted_id_and_a_negative_budget_are_one_line(tiny: Path, capsys) -
     assert "p99-0" in capsys.readouterr().err
     assert main(["-u", "fbank", "-d", "take", "--suite", "tiny", "--cache-gb", "-1"]) == 2
     assert "size in GB" in capsys.readouterr().err
+
+
+def test_a_task_that_an_upstream_cannot_do_leaves_the_others(tiny: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    from harness import config
+
+    default = config.Task.default_head
+    monkeypatch.setattr(
+        config.Task, "default_head", lambda self, level: default(self, "utterance" if self.task == "say" else level)
+    )
+    assert main(["-u", "fbank", "-d", "say,take", "--suite", "tiny"]) == 2
+    captured = capsys.readouterr()
+    assert "1 of 2 cells failed" in captured.err and "fbank on take" in captured.out
+
+
+def test_a_finished_cell_that_lost_its_files_is_made_again(tiny: Path, tmp_path: Path) -> None:
+    folder, whole = run_cell(names("take_ood", 0)[0], runtime(tmp_path, "runs"))
+    kept = (folder / "predictions" / "test.jsonl.gz").read_bytes()
+    for damage in ("predictions", "result", "splits"):
+        if damage == "predictions":
+            (folder / "predictions" / "test.jsonl.gz").unlink()
+        else:
+            (folder / f"{damage}.json").write_text("[1,2]")
+        _, again = run_cell(names("take_ood", 0)[0], runtime(tmp_path, "runs"))
+        assert again.splits == whole.splits and load_result(folder).splits == whole.splits
+        assert (folder / "predictions" / "test.jsonl.gz").read_bytes() == kept
+
+
+def test_a_misspelled_option_of_a_head_is_one_line(tiny: Path, capsys) -> None:
+    path = tiny / "take.yaml"
+    path.write_text(path.read_text().replace("batch: 4", "bach: 4"))
+    assert main(["-u", "fbank", "-d", "take", "--suite", "tiny"]) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert len(error) == 1 and "bach" in error[0] and "pooled_linear" in error[0]
