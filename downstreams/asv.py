@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from downstreams import stacked
 from downstreams.featurizer import Featurizer
 from harness import metrics
 from harness.contracts import SAMPLE_RATE, DevScore, FeatureSource, Level, SplitData, TrialSpec
@@ -135,11 +136,7 @@ class XVector:
 
     def learner(self, source: FeatureSource, train: SplitData, specs: Sequence[TrialSpec]) -> XVectorLearner:
         classes = len(_speakers(train))
-        nets = []
-        for spec in specs:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(step_seed("init", spec.seed))
-                nets.append(XVectorNet(source.num_layers, source.dim, classes, self.options))
+        nets = stacked.seeded(lambda: XVectorNet(source.num_layers, source.dim, classes, self.options), specs)
         return XVectorLearner(nets).to(self.device)
 
     def batch(self, source: FeatureSource, train: SplitData, index: int) -> tuple[Tensor, list[int], Tensor]:

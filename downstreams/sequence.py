@@ -88,11 +88,7 @@ class _CTCHead(ABC):
 
     def learner(self, source: FeatureSource, train: SplitData, specs: Sequence[TrialSpec]) -> Learner:
         symbols = self._read(train)
-        nets = []
-        for spec in specs:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(step_seed("init", spec.seed))
-                nets.append(self.net(source.num_layers, source.dim, symbols.size))
+        nets = stacked.seeded(lambda: self.net(source.num_layers, source.dim, symbols.size), specs)
         return self._learner(nets, {"symbols": stacked.packed(symbols.symbols[symbols.specials :])})
 
     def _learner(self, nets: Sequence[SequenceNet], fixed: Mapping[str, Tensor]) -> Learner:

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from harness.contracts import TrialSpec
+from harness.train import step_seed
+
+Net = TypeVar("Net", bound=nn.Module)
 
 
 class Stacked(ABC):
@@ -112,6 +117,16 @@ class SideBySide(nn.Module):
 
     def load_state(self, k: int, state: Mapping[str, Tensor]) -> None:
         self.nets[k].load_state_dict({name: value for name, value in state.items() if name not in self._fixed})
+
+
+def seeded(make: Callable[[], Net], specs: Sequence[TrialSpec]) -> list[Net]:
+    """A network a trial, each initialised from its own seed and from nothing else."""
+    found = []
+    for spec in specs:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(step_seed("init", spec.seed))
+            found.append(make())
+    return found
 
 
 def mix(layers: Tensor, weights: Tensor) -> Tensor:

@@ -120,12 +120,8 @@ class PooledLinear:
 
     def learner(self, source: FeatureSource, train: SplitData, specs: Sequence[TrialSpec]) -> PooledLearner:
         classes = _classes(train)
-        starts = []
-        for spec in specs:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(step_seed("init", spec.seed))
-                starts.append(self._net(source.num_layers, source.dim, len(classes)).state_dict())
-        return PooledLearner(starts, self.device, {"classes": stacked.packed(classes)})
+        nets = stacked.seeded(lambda: self._net(source.num_layers, source.dim, len(classes)), specs)
+        return PooledLearner([net.state_dict() for net in nets], self.device, {"classes": stacked.packed(classes)})
 
     def batch(self, source: FeatureSource, train: SplitData, index: int) -> tuple[Tensor, Tensor]:
         """Layers (L, B, D) and labels (B,). Every epoch is a fresh permutation, or balanced draws with replacement."""

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from harness import selection
-from harness.cell_head import reads_test
+from harness.cell_head import build_head, reads_test
 from harness.config import OODSplit
 from harness.contracts import Head, SplitData, TrialSpec
 from harness.errors import UserError
 from harness.features import LayerView
-from harness.registry import resolve
 from harness.results import Selection, identity_hash
 from harness.train import Outcome, fit
 
@@ -81,8 +80,7 @@ def _train(cells: Sequence[Cell], ood: OODSplit | None) -> None:
                 f"+dev picks a layer with a training-free head, which task {first.task.task} has none of; "
                 f"use {first.upstream.stem} (the learned mix) or {first.upstream.stem}+last"
             )
-        probe: Head = resolve("downstreams.catalogue:HEADS").load(PROBE)({}, first.runtime.device)
-        layer = selection.best_layer(probe, source, dev)
+        layer = selection.best_layer(build_head(PROBE, {}, first.runtime.device), source, dev)
         source = LayerView(source, [layer])
     if not head.trainable:
         chosen = selection.of_untrained(head.dev({}, source, dev), first.task.metric, layer)

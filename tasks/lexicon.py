@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from harness.errors import UserError
+from harness.metrics_sequences import BETWEEN_WORDS
 from tasks.csv_rows import records
 
 
@@ -23,7 +24,7 @@ class Lexicon:
         if missing:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             raise UserError(f"{self.path} has no phones for {missing[0]!r}{more}; add them")
-        return " | ".join(self.words[word] for word in text.split())
+        return f" {BETWEEN_WORDS} ".join(self.words[word] for word in text.split())
 
 
 @lru_cache(maxsize=8)

@@ -9,22 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from test_metrics_sequences import distance
 
 from harness import metrics
 from harness.ctc import LETTERS, Symbols, greedy, losses
 from harness.errors import UserError
 from harness.metrics_sequences import error_rate
 from upstreams import s3prl_shims
-
-
-def distance(a, b):
-    """Levenshtein, by its definition."""
-    row = list(range(len(b) + 1))
-    for i, one in enumerate(a, 1):
-        previous, row[0] = row[0], i
-        for j, other in enumerate(b, 1):
-            previous, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, previous + (one != other))
-    return row[-1]
 
 
 @pytest.fixture(scope="module")
