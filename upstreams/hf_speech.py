@@ -122,8 +122,9 @@ class HFSpeech(backbones.Backbone):
             # Population variance and 1e-7, as transformers' Wav2Vec2FeatureExtractor.
             centred = waves - waves.mean(dim=1, keepdim=True)
             waves = centred / (centred.square().mean(dim=1, keepdim=True) + 1e-7).sqrt()
-        states = self.model(backbones.pad_to(waves, self.window), output_hidden_states=True).hidden_states
-        return torch.stack(states, dim=2)
+        found = self.model(backbones.pad_to(waves, self.window), output_hidden_states=True)
+        # transformers 5 gives the last hidden state of 'large' models before the final norm; elsewhere the two are one
+        return torch.stack([*found.hidden_states[:-1], found.last_hidden_state], dim=2)
 
 
 def _receptive_field(kernels: list[int], strides: list[int]) -> int:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import os
@@ -102,13 +103,16 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def load_plain(path: Path) -> Any:
-    """What the file holds, tensors on the CPU, without running any code of it. Errors as `load_tensors`."""
+    """What the file holds, tensors on the CPU, without running any code of it. Errors as `load_tensors`.
+
+    Of classes beyond torch's own only argparse's Namespace is read, in which s3prl keeps settings: it has no code."""
     if not path.is_file():
         raise UserError(f"weights file {path} does not exist")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise UserError(
             f"{path}: this pickle holds more than tensors and plain containers and could run code on loading, so it"

@@ -119,3 +119,15 @@ def test_weights_that_do_not_fit_are_refused(hf_folder, change, message):
     save_file(tensors, folder / "model.safetensors")
     with pytest.raises(UserError, match=f"1 tensors {message}"):
         catalogue.build("wavlm_base_plus", folder=folder)
+
+
+@pytest.mark.parametrize(("kind", "name"), CARDS)
+def test_the_last_state_of_large_models_has_the_final_norm(kind, name, hf_folder, noise):
+    import transformers
+
+    folder, wave = hf_folder(kind, **LARGE), noise(SECOND)
+    ours = catalogue.build(name, folder=folder).layers([wave])[0]
+    with torch.no_grad():
+        theirs = transformers.AutoModel.from_pretrained(folder).eval()(wave[None]).last_hidden_state[0]
+    assert torch.equal(ours[: len(theirs), -1], theirs)
+    assert torch.allclose(ours[:, -1].mean(dim=-1), torch.zeros(len(ours)), atol=1e-5)
