@@ -109,7 +109,12 @@ class _CTCHead(ABC):
         """The symbols of the training references; its targets and batches are made once."""
         if self._train is not train or self._symbols is None:
             self._train, self._symbols = train, ctc.Symbols(self.options.symbols, train.references.values())
-            self._targets = {u.id: self._symbols.encode(_reference(train, u.id)) for u in train.utterances}
+            self._targets = {}
+            for u in train.utterances:
+                try:
+                    self._targets[u.id] = self._symbols.encode(_reference(train, u.id))
+                except UserError as error:
+                    raise UserError(f"corpus {u.corpus}, row {u.id}: {error}") from None
             self._cuts = _cuts(train.utterances, self.options.batch)
         return self._symbols
 

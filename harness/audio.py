@@ -4,7 +4,9 @@
     audio.verify(utterance)             # the file's bytes against the manifest's sha256
 
 An utterance lives in a zip archive, read in place, or in a plain file (`archive` None, `member` its absolute
-path). Whatever is wrong with the audio ends in one UserError that names the utterance and the file.
+path). The bytes are compared with the manifest's sha256, up to files of 64 MiB: beyond that the comparison would cost
+more than the reading, and is `verify`'s. Whatever is wrong with the audio ends in one UserError that names the
+utterance and the file.
 """
 
 from __future__ import annotations
@@ -52,17 +54,21 @@ _IN_MEMORY_BYTES = 64 << 20
 _OPEN_ARCHIVES = 32
 _archives: OrderedDict[tuple[int, str, int, int], zipfile.ZipFile] = OrderedDict()
 _archives_lock = threading.Lock()
+_compared: set[tuple[str, int, int, str]] = set()
+"""Plain files whose bytes this process has compared: path, time of change, size, sha256. A long recording of which many
+utterances are cut is compared once."""
 
 
 def read(utterance: Utterance) -> Wave:
     """The utterance's waveform, float32 (n,) at 16 kHz, mono, cut to `start` and `duration`.
 
-    Raises UserError, in one line with the utterance's id and file, for a missing archive, member or file,
-    audio that cannot be decoded, no samples, another rate than the manifest's, a file over MAX_SECONDS, more
-    than 50 ms less than the manifest promises, NaN or infinity, a peak above 8, and silence (unless the label
-    is `_silence_`).
+    Raises UserError, in one line with the utterance's id and file, for a missing archive, member or file, bytes
+    that are not the manifest's, audio that cannot be decoded, no samples, another rate than the manifest's, a file
+    over MAX_SECONDS, more than 50 ms less than the manifest promises, NaN or infinity, a peak above 8, and silence
+    (unless the label is `_silence_`).
     """
     with _opened(utterance) as raw:
+        _compare(utterance, raw)
         guarded = _Guarded(raw)
         try:
             with soundfile.SoundFile(guarded) as sound:
@@ -114,10 +120,32 @@ def verify(utterance: Utterance) -> None:
                 digest.update(block)
         except (OSError, *_ZIP_FAULTS) as error:
             raise _fault(utterance, f"the bytes cannot be read ({error}); replace the file") from None
-    if digest.hexdigest() != utterance.sha256:
+    _same(utterance, digest.hexdigest())
+
+
+def _compare(utterance: Utterance, raw: IO[bytes]) -> None:
+    """`verify` for what is small enough, before it is decoded. A row made in code may have no sha256."""
+    if not utterance.sha256:
+        return
+    if isinstance(raw, io.BytesIO):
+        _same(utterance, hashlib.sha256(raw.getbuffer()).hexdigest())
+    elif utterance.archive is None:
+        found = os.fstat(raw.fileno())
+        key = (utterance.member, found.st_mtime_ns, found.st_size, utterance.sha256)
+        if found.st_size <= _IN_MEMORY_BYTES and key not in _compared:
+            try:
+                data = raw.read()
+                raw.seek(0)
+            except OSError as error:
+                raise _fault(utterance, f"the bytes cannot be read ({error}); replace the file") from None
+            _same(utterance, hashlib.sha256(data).hexdigest())
+            _compared.add(key)
+
+
+def _same(utterance: Utterance, found: str) -> None:
+    if found != utterance.sha256:
         raise _fault(
-            utterance,
-            f"wanted sha256 {utterance.sha256}, found {digest.hexdigest()}; restore the file or correct the manifest",
+            utterance, f"wanted sha256 {utterance.sha256}, found {found}; restore the file or correct the manifest"
         )
 
 

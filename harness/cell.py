@@ -22,7 +22,7 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from harness import cell_training, cell_upstream
+from harness import cell_training, cell_upstream, s3prl_practice
 from harness.cell_head import build_head, reads_test
 from harness.config import OODSplit, Preset, Runtime
 from harness.contracts import Form, Head, SplitData
@@ -102,6 +102,8 @@ class Cell:
                 f"head {self.head_name} wants an upstream of level {wanted}, {name.upstream} is of level {found}; "
                 f"use --head {self.task.default_head(found)}"
             )
+        self.upstream.check(self.task)
+        s3prl_practice.check(runtime, self.task, self.head)
         self.data = resolve("tasks.catalogue:Data")(self.task)
         self.data.check_disjoint()
         self._settle()
@@ -142,7 +144,7 @@ class Cell:
     @property
     def recipe_seed(self) -> int:
         """A backbone was not post-trained by us: it is always 0."""
-        return self.name.recipe_seed if self.upstream.base is not None else 0
+        return self.name.recipe_seed if self.upstream.base is not None or self.upstream.derived_from else 0
 
     @property
     def seed(self) -> int:
@@ -198,7 +200,14 @@ class Cell:
             load_result(self.folder)
         except UserError:
             return False
-        return not self._stale(self._finished())
+        return not self._stale(self._finished()) and not self.lacks_practice()
+
+    def lacks_practice(self) -> bool:
+        """Is s3prl's figure wanted, and not there for the test as it is now?"""
+        if not self.runtime.s3prl_practice:
+            return False
+        done = self._finished()
+        return "test" in self._stale(done) or done["test"].as_s3prl is None
 
     def run(self) -> RunResult:
         """The result, with what is not done yet done. Call it while `locked`."""
@@ -211,10 +220,14 @@ class Cell:
         for split in self._stale(done):
             done[split] = self._evaluate(split, state, chosen, sealed)
             self._keep_splits(done)
+        if self.lacks_practice():
+            done["test"] = s3prl_practice.add(self, done["test"], chosen, sealed)
+            self._keep_splits(done)
         splits = {s: done[s] for s in ["test", *(o.name for o in self.task.ood)] if s in done}
         result = self._result(shared_labels(self.folder, splits, self.task.kind), state, chosen)
         save_result(self.folder, result)
         (self.folder / "failed.txt").unlink(missing_ok=True)
+        s3prl_practice.forget(self.folder)
         return result
 
     # -- splits -----------------------------------------------------------------------------------------------------
@@ -305,11 +318,12 @@ class Cell:
             selection=chosen,
             layer_weights=[] if mix is None else [round(float(w), 6) for w in torch.softmax(mix, 0)],
             splits=splits,
-            provenance=provenance(self.watch, self.runtime.device, self._command()),
+            provenance=provenance(self.watch, self.runtime.device, self._command(splits)),
         )
 
-    def _command(self) -> str:
+    def _command(self, splits: Mapping[str, SplitResult]) -> str:
         name = self.name
         parts = ["python harness/run.py -u", name.upstream, "-d", f"{self.task.task}_ood", "--suite", name.suite]
         parts += ["--head", self.head_name, "--preset", self.preset_name, "--seed", str(self.seed)]
-        return " ".join([*parts, "--recipe-seed", str(self.recipe_seed)])
+        parts += ["--recipe-seed", str(self.recipe_seed)]
+        return " ".join(parts + ["--s3prl-practice"] * (splits["test"].as_s3prl is not None))

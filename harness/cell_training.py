@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from harness import selection
+from harness import s3prl_practice, selection
 from harness.cell_head import build_head, reads_test
 from harness.config import OODSplit
 from harness.contracts import Head, SplitData, TrialSpec
@@ -42,7 +42,11 @@ def train(cells: Sequence[Cell], ood: OODSplit | None) -> None:
     their kind-R splits too."""
     if not cells:
         return
-    lacking = [cell for cell in cells if selection.load(cell.folder, _suffix(ood)) is None]
+    lacking = [
+        cell
+        for cell in cells
+        if selection.load(cell.folder, _suffix(ood)) is None or (ood is None and s3prl_practice.lacks_states(cell))
+    ]
     if lacking:
         _train(lacking, ood)
     first = cells[0]
@@ -75,28 +79,46 @@ def _train(cells: Sequence[Cell], ood: OODSplit | None) -> None:
         source = first.source(dev, "dev", None, reads_test(head))
     layer = None
     if first.upstream.view == "dev":
-        if first.task.kind != "verification":
-            raise UserError(
-                f"+dev picks a layer with a training-free head, which task {first.task.task} has none of; "
-                f"use {first.upstream.stem} (the learned mix) or {first.upstream.stem}+last"
-            )
         layer = selection.best_layer(build_head(PROBE, {}, first.runtime.device), source, dev)
         source = LayerView(source, [layer])
     if not head.trainable:
         chosen = selection.of_untrained(head.dev({}, source, dev), first.task.metric, layer)
         selection.save(first.folder, suffix, {}, chosen)
         return
-    outcomes = _fit(cells, head, source, dev, layer, ood)
+    together = _together(cells, ood)
+    outcomes = _fit(cells, head, source, dev, layer, ood, together)
     for cell in cells:
         own = [outcome for outcome in outcomes if outcome.spec.seed == cell.seed]
-        state, chosen = selection.of_trials(own, first.task.metric, layer)
-        selection.save(cell.folder, suffix, state, chosen)
+        found = selection.load(cell.folder, suffix)  # then it was trained again for its checkpoints alone
+        if found is None:
+            found = selection.of_trials(own, first.task.metric, layer)
+            selection.save(cell.folder, suffix, *found)
+        if ood is None and s3prl_practice.lacks_states(cell):
+            s3prl_practice.complete(cell, own, found[1], together)
     for left in first.folder.glob(f"training{suffix}-[0-9a-f]*.pt"):
         left.unlink()
 
 
+def _keeps(cells: Sequence[Cell], ood: OODSplit | None) -> bool:
+    return ood is None and cells[0].runtime.s3prl_practice
+
+
+def _together(cells: Sequence[Cell], ood: OODSplit | None) -> str:
+    """What tells a training from others: the cells, and whether all its heads are kept."""
+    parts = [identity_hash(cell.identity) for cell in cells]
+    if _keeps(cells, ood):
+        parts.append(s3prl_practice.STATES)  # one that was begun without has lost its first heads
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()
+
+
 def _fit(
-    cells: Sequence[Cell], head: Head, dev_source: Any, dev: SplitData, layer: int | None, ood: OODSplit | None
+    cells: Sequence[Cell],
+    head: Head,
+    dev_source: Any,
+    dev: SplitData,
+    layer: int | None,
+    ood: OODSplit | None,
+    together: str,
 ) -> list[Outcome]:
     first, suffix = cells[0], _suffix(ood)
     plan, lrs = first.preset.plan, first.preset.lrs
@@ -108,7 +130,6 @@ def _fit(
     seeds = [cell.seed for cell in cells]
     specs = [TrialSpec(lr, seed) for seed in seeds for lr in lrs]
     learner = head.learner(source, train, specs)
-    together = hashlib.sha256("|".join(identity_hash(cell.identity) for cell in cells).encode()).hexdigest()
     what = f"{first.task.task}{suffix}, {first.head_name}: {len(lrs)} learning rates x {len(seeds)} seeds"
     with _phase(cells, "training"):
         return fit(
@@ -119,5 +140,6 @@ def _fit(
             plan,
             checkpoint=first.folder / f"training{suffix}-{together[:8]}.pt",
             identity=together + suffix,
+            on_state=s3prl_practice.Keeper(cells, specs, together) if _keeps(cells, ood) else None,
             what=what,
         )

@@ -6,11 +6,12 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any
 
-from harness.config import Runtime
+from harness.config import Runtime, Task
 from harness.contracts import Level, Upstream, Utterance
 from harness.encode import base_of
-from harness.errors import UserError
+from harness.errors import NotApplicable, UserError
 from harness.features import Condition, Features, LayerView
+from harness.progress import note
 from harness.registry import resolve
 from harness.results import UpstreamInfo
 from harness.store import FeatureStore
@@ -32,15 +33,17 @@ class Resolved:
         self.name, self.runtime = name, runtime
         self.stem, self.view = split_view(name)
         self.card: dict[str, Any] = resolve("upstreams.catalogue:describe")(self.stem)
-        stands_alone = not self.card.get("backbone") and not self.stem.endswith("+input")
+        own_folder = resolve("upstreams.catalogue:takes_folder")(self.stem)
         self.upstream: Upstream = build(
             self.stem,
-            folder=runtime.folder if stands_alone else None,
+            folder=runtime.folder if own_folder else None,
             checkpoint=runtime.checkpoint,
             recipe_seed=recipe_seed,
             device=runtime.device,
         )
         self.base = base_of(self.upstream, folder=runtime.folder, device=runtime.device)
+        if recipe_seed and self.base is None:
+            note(f"{name}: --recipe-seeds are those of a post-training, which it has none of; read as recipe seed 0")
         self.store = FeatureStore(runtime.cache / "features", runtime.cache_gb)
         if self.view and self.upstream.level != "frame":
             raise UserError(
@@ -52,9 +55,22 @@ class Resolved:
         return self.upstream.level
 
     @property
+    def derived_from(self) -> str | None:
+        """Of an upstream that is a backbone with other weights: the backbone that it is compared with."""
+        return getattr(self.upstream, "derived_from", None)
+
+    @property
     def fingerprint(self) -> str:
         parts = [self.upstream.fingerprint, self.base.fingerprint if self.base else "", self.view or ""]
         return hashlib.sha256("|".join(parts).encode()).hexdigest()
+
+    def check(self, task: Task) -> None:
+        """Raises NotApplicable, before the cell has a folder, for `+dev` under a task whose layers it cannot pick."""
+        if self.view == "dev" and task.kind != "verification":
+            raise NotApplicable(
+                f"+dev picks a layer with a training-free head, which task {task.task} has none of; "
+                f"use {self.stem} (the learned mix) or {self.stem}+last"
+            )
 
     def features(
         self, utterances: Iterable[Utterance], conditions: dict[str, Condition], layers: list[int] | None
@@ -83,7 +99,7 @@ class Resolved:
         return UpstreamInfo(
             name=self.name,
             family=card["family"],
-            base=upstream.base or (self.stem if self.view else None),
+            base=upstream.base or self.derived_from or (self.stem if self.view else None),
             level=upstream.level,
             dim=upstream.dim,
             num_layers=1 if self.view else upstream.num_layers,

@@ -81,6 +81,11 @@ def _run(argv: list[str]) -> int:
         "--checkpoint", type=Path, help="a post-training checkpoint in place of the shipped or cached one"
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 … (default: cuda where there is one)")
+    parser.add_argument(
+        "--s3prl-practice",
+        action="store_true",
+        help="asv: add the EER of the checkpoint that is best on test, as s3prl reports it; never ranked",
+    )
     parser.add_argument("--cache-gb", type=_positive, default=20.0, help="disk for stored frames, in GB (default 20)")
     parser.add_argument(
         "--out", type=Path, default=runs_dir(), help="where results go (default: runs/, or POST_SUPERB_RUNS)"
@@ -99,6 +104,7 @@ def _run(argv: list[str]) -> int:
         checkpoint=args.checkpoint,
         cache_gb=args.cache_gb,
         encode_batch=16 if place.startswith("cuda") else 1,
+        s3prl_practice=args.s3prl_practice,
     )
     tasks = _tasks(args.downstream, args.suite)
     every = not {"all", "all_ood"}.isdisjoint(_names(args.downstream))

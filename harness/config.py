@@ -5,8 +5,9 @@ Identity fields decide the figures and enter the cell's hash; runtime fields (`R
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -157,6 +158,8 @@ class Runtime(Strict):
     """The feature store's share of the disk; frames beyond it are encoded anew when read."""
     encode_batch: int = 1
     """Utterances of equal length encoded together."""
+    s3prl_practice: bool = False
+    """Add the EER of the checkpoint that is best on test (`harness/s3prl_practice.py`)."""
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -185,10 +188,23 @@ def parse(model: type[Any], data: dict[str, Any], where: str | Path) -> Any:
         first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")  # a misspelling explains a gap
         path = ".".join(str(part) for part in first["loc"]) or "the file"
         if first["type"] == "extra_forbidden":
-            key = str(first["loc"][-1])
-            raise UserError(f"{where}: unknown key {path!r}{suggest(key, _field_names(model))}") from error
+            near = suggest(str(first["loc"][-1]), _keys_beside(model, first["loc"]))
+            raise UserError(f"{where}: unknown key {path!r}{near}") from error
         raise UserError(f"{where}: {path}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
-def _field_names(model: type[BaseModel]) -> set[str]:
-    return set(model.model_fields)
+def _keys_beside(model: type[BaseModel], path: Sequence[str | int]) -> set[str]:
+    """The keys that are known where the last part of a path stands: of (heads, xvector, presets, mini, plan, stepz),
+    those of a plan."""
+    level = {model}
+    for part in path[:-1]:  # a place in a list or a key of a mapping leaves the level as it is
+        fields = [one.model_fields[str(part)] for one in level if part in one.model_fields]
+        level = set[type[BaseModel]]().union(*(_models_in(field.annotation) for field in fields)) if fields else level
+    return {key for one in level for key in one.model_fields}
+
+
+def _models_in(kind: Any) -> set[type[BaseModel]]:
+    """The models that a type is made of: `dict[str, Preset] | None` -> {Preset}."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return {kind}
+    return set[type[BaseModel]]().union(*(_models_in(part) for part in get_args(kind)))

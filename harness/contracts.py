@@ -66,7 +66,8 @@ class Upstream(Protocol):
     """A frozen speech model: waveforms in, hidden states out, each utterance encoded free of its batch.
 
     A backbone has `base = None` and implements `layers`; what sits on a frozen backbone has `base = its name` and
-    implements `transform`, a map on the backbone's stored hidden states.
+    implements `transform`, a map on the backbone's stored hidden states. What is a backbone with other weights has
+    `base = None`, implements `layers`, and names the backbone that it is compared with by an attribute `derived_from`.
     """
 
     name: str

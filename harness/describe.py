@@ -91,9 +91,9 @@ def check(names: Sequence[str], folder: Path | None, checkpoint: Path | None, de
 
     failed = []
     for name in names:
-        stands_alone = not resolve("upstreams.catalogue:describe")(name).get("backbone")
+        own_folder = resolve("upstreams.catalogue:takes_folder")(name)
         upstream = resolve("upstreams.catalogue:build")(
-            name, folder=folder if stands_alone else None, checkpoint=checkpoint, device=device
+            name, folder=folder if own_folder else None, checkpoint=checkpoint, device=device
         )
         checks = run_checks(upstream, base=base_of(upstream, folder=folder, device=device))
         rows = [[name, c.name, "ok" if c.ok else "FAILED", c.detail] for c in checks]

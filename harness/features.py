@@ -8,6 +8,9 @@ VoxCeleb, and a fixed number of crops an utterance would end the randomness of t
 
 What sits on a frozen backbone is a cheap map on the backbone's stored frames, so its frames are computed when read and
 only its means are stored.
+
+Processes that need the same features at the same time share the work without locks: each begins at its own place in the
+list, and looks again before it encodes the next few clips. At most those few are encoded twice where two meet.
 """
 
 from __future__ import annotations
@@ -28,7 +31,8 @@ from harness import audio
 from harness.contracts import BLOCK_SECONDS, SAMPLE_RATE, Form, Level, Upstream, Utterance
 from harness.encode import rounded
 from harness.progress import note, progress
-from harness.store import FeatureStore
+from harness.store import FeatureStore, from_own_place
+from harness.wording import counted, disk
 
 IN_MEMORY = 2 << 30
 """Bytes of means held in memory; a larger matrix is a temporary file, memory-mapped."""
@@ -244,16 +248,25 @@ class Features:
             return
         self.store.name(self.backbone.fingerprint, self.backbone.name)
         self.store.name(self.fingerprint, self.upstream.name)
-        # what only needs another look at stored frames is no pass of the encoder
-        encode: list[Utterance] = []
-        at_hand: list[Utterance] = []
-        for utterance in missing:
-            (at_hand if self._path(utterance, "frames", of_base=True).exists() else encode).append(utterance)
+        at_hand, encode = self._parted(missing)
         encode = self._plan(encode, len(ids), form, what)
         for utterance in progress(at_hand, what, len(at_hand)):
             self._keep(utterance, form, None)
-        for utterance, frames in progress(self._encoded(encode), what, len(encode)):
+        for utterance, frames in progress(self._shared(encode, form), what, len(encode)):
             self._keep(utterance, form, frames)
+
+    def _shared(self, utterances: list[Utterance], form: Form) -> Iterator[tuple[Utterance, Tensor | None]]:
+        """Utterances with the backbone's frames, None where another process has stored those meanwhile; without the
+        ones that it has left nothing to do for."""
+        for window in from_own_place(utterances, LOOKAHEAD * self.batch):
+            at_hand, encode = self._parted([u for u in window if not self._stored(u, form)])
+            yield from ((utterance, None) for utterance in at_hand)
+            yield from self._encoded(encode)
+
+    def _parted(self, utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[Utterance]]:
+        """Those that only need another look at stored frames, and those that need a pass of the encoder."""
+        ready = {u.id for u in utterances if self.store.has(self._path(u, "frames", of_base=True))}
+        return [u for u in utterances if u.id in ready], [u for u in utterances if u.id not in ready]
 
     def _plan(self, encode: list[Utterance], count: int, form: Form, what: str) -> list[Utterance]:
         """Says what will be encoded and kept. Returns what to encode now: where frames are wanted and do not all fit
@@ -266,12 +279,12 @@ class Features:
         self._keep_frames = frames_read or wanted * SPARE < room
         if not encode:
             return encode
-        keeping = f"{_size(wanted)} of frames kept" if self._keep_frames else f"{form} kept, no frames"
+        keeping = f"{disk(wanted)} of frames kept" if self._keep_frames else f"{form} kept, no frames"
         if frames_read and wanted > room:
             encode = encode[: int(np.searchsorted(sizes, room))]
-            keeping = f"{_size(room)} of {_size(wanted)} of frames fit --cache-gb, the rest is encoded at every reading"
-        seconds = sum(u.duration for u in encode)
-        note(f"{what}: {len(encode)} of {count} clips to encode, {seconds / 60:.1f} min of audio; {keeping}")
+            keeping = f"{disk(room)} of {disk(wanted)} of frames fit --cache-gb, the rest is encoded at every reading"
+        minutes = sum(u.duration for u in encode) / 60
+        note(f"{what}: {len(encode):,} of {counted(count, 'clip')} to encode, {minutes:.1f} min of audio; {keeping}")
         return encode
 
     def _keep(self, utterance: Utterance, form: Form, frames: Tensor | None) -> None:
@@ -284,14 +297,10 @@ class Features:
 
     def _stored(self, utterance: Utterance, form: Form) -> bool:
         if form == "frames" and self.level == "frame":
-            return self._path(utterance, "frames", of_base=True).exists()
+            return self.store.has(self._path(utterance, "frames", of_base=True))
         if self.level == "utterance":
-            return self._path(utterance, "means", of_base=True).exists()
-        return self._path(utterance, "counts" if form == "blocks" else form).exists()
-
-
-def _size(count: float) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(count, 0) / 1e6:.0f} MB"
+            return self.store.has(self._path(utterance, "means", of_base=True))
+        return self.store.has(self._path(utterance, "counts" if form == "blocks" else form))
 
 
 class LayerView:

@@ -5,7 +5,9 @@
     python harness/posttrain.py icl --help
 
 A checkpoint goes to ~/.cache/post-superb/checkpoints (POST_SUPERB_CACHE moves it), where the family's upstreams
-look for it. Interrupted, the same command goes on from there and ends in the same numbers.
+look for it. Interrupted, the same command goes on from there and ends in the same numbers. Several GPUs:
+
+    torchrun --nproc-per-node 4 harness/posttrain.py icl --backbone hubert_base -k FOLDER
 """
 
 from __future__ import annotations
@@ -47,24 +49,37 @@ def _main(argv: list[str]) -> int:
         recipe.options(parser.add_argument_group(f"options of {family}"))
     args = parser.parse_args(argv)
 
+    from harness import distributed
     from harness.recipe import Job
 
     assert recipe is not None
+    made = recipe(args)
     if args.out and len(args.seeds) > 1:
         raise UserError(f"--out names one file and --seeds {len(args.seeds)} seeds; give one seed a call")
+    where = distributed.start(device(args.device))
+    first = distributed.rank() == 0
     job = Job(
         family,
         args.backbone,
-        args.data or ROOT / recipe.data,
+        args.data or ROOT / made.data,
         args.seeds,
-        device=device(args.device),
+        device=where,
         folder=args.folder,
         out=args.out,
         again=args.again,
+        tensorboard=args.tensorboard,
+        say=print if first else _silent,
     )
-    for path in recipe(args).run(job):
-        print(f"written: {path}")
+    try:
+        for path in made.run(job):
+            job.say(f"written: {path}")
+    finally:
+        distributed.stop()
     return 0
+
+
+def _silent(line: str) -> None:
+    """What the second process and those after it say."""
 
 
 def _parser(family: str) -> Parser:
@@ -81,6 +96,7 @@ def _parser(family: str) -> Parser:
     parser.add_argument("--data", type=Path, help="the YAML of other data than the recipe's own")
     parser.add_argument("--out", type=Path, metavar="FILE", help="where the checkpoint goes in place of the cache")
     parser.add_argument("--again", action="store_true", help="make a checkpoint anew that is there already")
+    parser.add_argument("--tensorboard", action="store_true", help="the training's log to TensorBoard too")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 … (default: cuda where there is one)")
     return parser
 

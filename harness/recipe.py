@@ -13,13 +13,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+from harness import distributed
 from harness.audio import content_key
 from harness.config import Rows, Strict, parse, read_yaml
-from harness.contracts import SplitData, Upstream, Utterance
+from harness.contracts import Form, SplitData, Upstream
 from harness.errors import UserError
 from harness.features import Features
 from harness.paths import cache_dir
-from harness.registry import NAME, resolve
+from harness.registry import resolve
 from harness.store import FeatureStore
 
 
@@ -27,7 +28,8 @@ class Recipe(Protocol):
     """One family's post-training, set up from the command line's options."""
 
     data: str
-    """The YAML of the data that it trains on, from the repository's root."""
+    """The YAML of the data that it trains on, from the repository's root; an instance may name another than its class,
+    by its options."""
 
     @staticmethod
     def options(parser: argparse.ArgumentParser) -> None:
@@ -69,6 +71,7 @@ class Job:
     """Where the one seed's checkpoint goes in place of the cache."""
     again: bool = False
     """Make a checkpoint anew that is there already."""
+    tensorboard: bool = False
     say: Any = field(default=print)
 
     @cached_property
@@ -88,17 +91,9 @@ class Job:
     @cached_property
     def splits(self) -> dict[str, SplitData]:
         """Rows by split name. Raises UserError for a split without rows, and where two share what they must not."""
-        found = {name: SplitData(name, self._rows(wanted)) for name, wanted in self.data.splits.items()}
+        corpora = resolve("tasks.catalogue:Corpora")(self.data_path.parent)
+        found = {name: SplitData(name, corpora.rows(wanted)) for name, wanted in self.data.splits.items()}
         resolve("tasks.splits:disjoint")({name: split.utterances for name, split in found.items()}, self.data.disjoint)
-        return found
-
-    def _rows(self, wanted: list[Rows]) -> list[Utterance]:
-        found: list[Utterance] = []
-        for item in wanted:
-            if not NAME.match(item.corpus):
-                raise UserError(f"corpus name {item.corpus!r}: letters, digits and _.+- wanted")
-            rows = resolve("tasks.manifest:read_manifest")(self.data_path.parent / "data" / item.corpus)
-            found += resolve("tasks.manifest:select")(rows, split=item.split)
         return found
 
     @cached_property
@@ -115,6 +110,14 @@ class Job:
         """The frozen backbone's features of all splits, from the store or encoded on the fly."""
         rows = [u for split in self.splits.values() for u in split.utterances]
         return Features(self.backbone, None, rows, FeatureStore(cache_dir() / "features"), device=self.device)
+
+    def prepare(self, form: Form) -> None:
+        """Features of all rows made ready; of several processes the first encodes."""
+        ids = [u.id for split in self.splits.values() for u in split.utterances]
+        for turn in (True, False):
+            if (distributed.rank() == 0) == turn:
+                self.features.prepare(ids, form, f"features of {self.backbone.name}")
+            distributed.barrier()
 
     def folder_of(self, recipe_hash: str) -> Path:
         return checkpoint_folder(self.family, self.backbone_name, recipe_hash)

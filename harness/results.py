@@ -20,9 +20,10 @@ import math
 import os
 import tempfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -47,6 +48,21 @@ class Interval(Strict):
     draws: int
 
 
+class BestCheckpoint(Strict):
+    """What s3prl's own practice reports: the smallest EER on the test trials over every checkpoint of every learning
+    rate. For comparison with figures that were made so; never ranked."""
+
+    eer_best_checkpoint: float = Field(ge=0, le=100)
+    """In per cent."""
+    lr: float
+    step: int
+    checkpoints: int = Field(gt=0)
+    """How many were tried."""
+    dev_apart: float = Field(default=0.0, ge=0)
+    """The largest difference in dev EER between the training that dev selected from and the one that gave the
+    checkpoints: 0 where it is one, or was repeated exactly."""
+
+
 class SplitResult(Strict):
     """One test split of a cell. `metrics` are in the metric's own unit (EER in per cent)."""
 
@@ -59,6 +75,8 @@ class SplitResult(Strict):
     """Empty with fewer than 8 speakers: a resample of so few people is one person too often."""
     id_shared: dict[str, float] = Field(default_factory=dict)
     """The in-domain metrics on the classes of this split alone, where it has fewer of them: what its drop is from."""
+    as_s3prl: BestCheckpoint | None = None
+    """On request, of the in-domain split under a trained head of verification."""
     expected: int
     scored: int
     utterances: int
@@ -175,8 +193,10 @@ def identity_hash(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def atomic_write(path: Path, data: bytes) -> None:
-    """Write all of `data` or leave what was there: temporary file beside it, fsync, rename.
+@contextmanager
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write to that takes the place of `path` when the block ends, whole or not at all: temporary file beside
+    it, fsync, rename.
 
     Raises UserError where the disk is full or not writable; the old file, if any, is untouched."""
     temporary = None
@@ -184,7 +204,7 @@ def atomic_write(path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -195,6 +215,12 @@ def atomic_write(path: Path, data: bytes) -> None:
     finally:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
+
+
+def atomic_write(path: Path, data: bytes) -> None:
+    """Write all of `data` or leave what was there. Raises UserError as `atomic_file`."""
+    with atomic_file(path) as file:
+        file.write(data)
 
 
 def _gzip(text: str) -> bytes:

@@ -13,6 +13,7 @@ from harness.evaluate import score
 from harness.metrics import METRICS
 from harness.paths import cache_dir
 from harness.results import RESULT, load_result
+from harness.wording import counted
 
 
 def table(out: Path) -> str:
@@ -37,7 +38,7 @@ def _state(folder: Path) -> tuple[str, str]:
     if not (folder / RESULT).exists():
         return "interrupted", _progress(folder)
     try:
-        return "done", f"{len(load_result(folder).splits)} splits"
+        return "done", counted(len(load_result(folder).splits), "split")
     except UserError as error:
         return "failed", str(error)
 
@@ -45,7 +46,7 @@ def _state(folder: Path) -> tuple[str, str]:
 def _progress(folder: Path) -> str:
     scored = len(list((folder / "predictions").glob("*.jsonl.gz")))
     if (folder / "selection.json").exists():
-        return f"head chosen, {scored} splits predicted"
+        return f"head chosen, {counted(scored, 'split')} predicted"
     return "training" if any(folder.glob("training*.pt")) else "features or first steps of training"
 
 

@@ -9,7 +9,6 @@ anew at every micro-batch, so no generator state needs saving.
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 import pickle
 from collections.abc import Callable, Mapping, Sequence
@@ -22,10 +21,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.optim.lr_scheduler import OneCycleLR
 
+from harness import distributed
 from harness.contracts import DevScore, Learner, TrialSpec
 from harness.errors import UserError
 from harness.progress import progress
-from harness.results import atomic_write
+from harness.results import atomic_file
+from harness.schedules import Rate
+from harness.training_log import TrainingLog
 
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -84,16 +86,29 @@ def fit(
     checkpoint: Path | None = None,
     identity: str = "",
     on_step: Callable[[int], None] | None = None,
+    on_state: Callable[[int, int, dict[str, Tensor]], None] | None = None,
+    rate: Rate | None = None,
+    log: Path | None = None,
+    tensorboard: bool = False,
     what: str = "training",
 ) -> list[Outcome]:
     """Train every trial for `plan.steps` updates and return how each went, in the order of `specs`.
 
-    batch(step, micro) gives a micro-batch; dev(k) scores trial k as it stands; on_step(step) runs before an update (a
-    phase of a recipe: a schedule of its loss, a freeze). `checkpoint` is where progress is kept; one that was written
-    for another `identity` raises UserError. Out of memory is never skipped: it ends the run.
+    batch(step, micro) gives a micro-batch; dev(k) scores trial k as it stands. on_step(step) runs before an update (a
+    phase of a recipe: a schedule of its loss, a freeze); on_state(k, step, weights) after each dev score of a trial,
+    and again for those that a resumed run repeats. `rate` multiplies the trials' learning rates. `checkpoint` is where
+    progress is kept; one that was written for another `identity` raises UserError. `log` is a CSV of losses and dev
+    scores (and of the learner's `terms()`, where it has that). Under torchrun the micro-batches of an update are dealt
+    to the processes and only the first writes. Out of memory is never skipped: it ends the run.
     """
-    run = _Run(learner, list(specs), plan)
+    if distributed.world() > plan.accumulate:
+        raise UserError(
+            f"{distributed.world()} processes and {plan.accumulate} micro-batches an update: start as many or fewer"
+        )
+    run = _Run(learner, list(specs), plan, rate)
     start = run.load(checkpoint, identity) if checkpoint else 0
+    run.log = TrainingLog(log if distributed.rank() == 0 else None, start, tensorboard)
+    distributed.barrier()  # no process writes before all have read
     for step in progress(range(start, plan.steps), what, plan.steps, initial=start):
         if not run.active:
             break
@@ -101,9 +116,10 @@ def fit(
             on_step(step)
         run.update(step, batch)
         if (step + 1) % plan.eval_every == 0 or step + 1 == plan.steps:
-            run.evaluate(step + 1, dev)
-            if checkpoint:
+            run.evaluate(step + 1, dev, on_state)
+            if checkpoint and distributed.rank() == 0:
                 run.save(checkpoint, identity, step + 1)
+            run.log.write()
     for k, outcome in enumerate(run.outcomes):
         if not outcome.diverged:
             outcome.last = learner.state(k)
@@ -132,8 +148,10 @@ def _seed(seed: int) -> None:
 class _Run:
     """The state of a training under way."""
 
-    def __init__(self, learner: Learner, specs: list[TrialSpec], plan: Plan):
-        self.learner, self.plan = learner, plan
+    def __init__(self, learner: Learner, specs: list[TrialSpec], plan: Plan, rate: Rate | None = None):
+        if rate is not None and plan.onecycle is not None:
+            raise UserError("one schedule of the learning rate wanted: `onecycle` in the plan, or `rate`")
+        self.learner, self.plan, self.rate, self.log = learner, plan, rate, TrainingLog(None)
         self.outcomes = [Outcome(spec) for spec in specs]
         self.optimisers = [self._optimiser(k, spec) for k, spec in enumerate(specs)]
         self.schedules = [self._schedule(o, spec) for o, spec in zip(self.optimisers, specs, strict=True)]
@@ -161,28 +179,58 @@ class _Run:
     def update(self, step: int, batch: Callable[[int, int], Any]) -> None:
         self.learner.train(True)
         self.learner.zero_grad()
-        for micro in range(self.plan.accumulate):
-            if not self.active:
-                return
+        sums = [0.0] * len(self.outcomes)
+        for micro in range(distributed.rank(), self.plan.accumulate, distributed.world()):
+            active = self.active
+            if not active:
+                break
             _seed(step_seed("step", step, micro))
-            losses = self.learner.losses(batch(step, micro), self.active)
-            for k, loss in zip(self.active, losses.tolist(), strict=True):
-                if not math.isfinite(loss):
+            losses = self.learner.losses(batch(step, micro), active)
+            for k, loss in zip(active, losses.tolist(), strict=True):
+                sums[k] += loss
+                if not math.isfinite(loss) and distributed.world() == 1:
                     self.outcomes[k].diverged = f"loss {loss} at step {step}"
             # a diverged trial's NaN stays in its own parameters: they share no weights with the others
             (losses.sum() / self.plan.accumulate).backward()  # type: ignore[no-untyped-call]
+        sums = distributed.total(sums)
         for k in self.active:
-            parameters = self.learner.trial_parameters(k)
-            norm = torch.nn.utils.clip_grad_norm_(parameters, self.plan.clip)
-            if not torch.isfinite(norm):
-                self.outcomes[k].diverged = f"gradient norm {norm.item()} at step {step}"
+            # every process learns of a loss that diverged in one of them
+            if not math.isfinite(sums[k]):
+                self.outcomes[k].diverged = f"loss {sums[k]} at step {step}"
                 continue
-            self.optimisers[k].step()
-            schedule = self.schedules[k]
-            if schedule is not None:
-                schedule.step()
+            self._step(k, step)
+            self._note(k, step, sums[k] / self.plan.accumulate)
 
-    def evaluate(self, step: int, dev: Callable[[int], DevScore]) -> None:
+    def _step(self, k: int, step: int) -> None:
+        parameters, optimiser, schedule = self.learner.trial_parameters(k), self.optimisers[k], self.schedules[k]
+        distributed.sum_gradients(parameters)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.plan.clip)
+        if not torch.isfinite(norm):
+            self.outcomes[k].diverged = f"gradient norm {norm.item()} at step {step}"
+            return
+        if self.rate is not None:
+            for group in optimiser.param_groups:
+                group["lr"] = self.outcomes[k].spec.lr * self.rate(step)
+        optimiser.step()
+        if schedule is not None:
+            schedule.step()
+
+    def _note(self, k: int, step: int, loss: float) -> None:
+        if self.log.path is None:
+            return
+        lr = self.outcomes[k].spec.lr
+        terms: Mapping[str, float] = getattr(self.learner, "terms", dict)()
+        if self.rate is not None:
+            terms = {**terms, "rate": lr * self.rate(step)}
+        for what, value in {"loss": loss, **terms}.items():
+            self.log.add(step + 1, k, lr, what, value)
+
+    def evaluate(
+        self,
+        step: int,
+        dev: Callable[[int], DevScore],
+        on_state: Callable[[int, int, dict[str, Tensor]], None] | None = None,
+    ) -> None:
         self.learner.train(False)
         for k in self.active:
             outcome = self.outcomes[k]
@@ -192,6 +240,10 @@ class _Run:
                 outcome.diverged = f"dev score {score.metric}, loss {score.loss} at step {step}"
                 continue
             outcome.curve.append((step, score))
+            self.log.add(step, k, outcome.spec.lr, "dev_metric", score.metric)
+            self.log.add(step, k, outcome.spec.lr, "dev_loss", score.loss)
+            if on_state:
+                on_state(k, step, self.learner.state(k))
             if outcome.best is None or (score.key, score.loss) < (outcome.best[1].key, outcome.best[1].loss):
                 outcome.best, outcome.state = (step, score), self.learner.state(k)
 
@@ -208,9 +260,12 @@ class _Run:
             }
             for k, outcome in enumerate(self.outcomes)
         ]
-        buffer = io.BytesIO()
-        torch.save({"identity": identity, "step": step, "trials": trials}, buffer)
-        atomic_write(path, buffer.getvalue())
+        # straight to the disk: the trials of a large head twice over in memory were the suite's peak
+        try:
+            with atomic_file(path) as file:
+                torch.save({"identity": identity, "step": step, "trials": trials}, file)
+        except RuntimeError as error:  # what torch makes of a write that failed
+            raise UserError(f"could not write {path} ({error}); free space or choose another folder") from error
 
     def load(self, path: Path, identity: str) -> int:
         """Take up what `save` left; 0 where there is nothing."""

@@ -26,6 +26,7 @@ from harness.errors import UserError
 from harness.paths import cache_dir
 from harness.results import (
     RESULT,
+    BestCheckpoint,
     RunResult,
     SplitResult,
     atomic_write,
@@ -34,6 +35,8 @@ from harness.results import (
     read_predictions,
     read_references,
 )
+from harness.wording import counted
+from leaderboard import s3prl_practice
 
 PUBLISHED, YOURS = "published", "yours"
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.+@:-]*$")
@@ -76,8 +79,13 @@ class Cell:
     def id_split(self) -> str:
         return next(name for name, split in self.result.splits.items() if split.kind == "ID")
 
+    @property
+    def as_s3prl(self) -> BestCheckpoint | None:
+        return self.result.splits[self.id_split].as_s3prl
+
     def figures(self) -> dict[str, Any]:
-        """What makes two results of one cell the same: scores and what they were computed from."""
+        """What makes two results of one cell the same: scores and what they were computed from; `as_s3prl` may come to
+        a cell later."""
         return {name: (split.metrics, split.id_shared, split.predictions_sha256, split.references_sha256)
                 for name, split in self.result.splits.items()}  # fmt: skip
 
@@ -137,6 +145,7 @@ def _read_cell(folder: Path, source: str, shared_references: Path | None, stamp:
         )
     for name, split in result.splits.items():
         _check_shared(cell, name, split)
+        s3prl_practice.check(result, name, f"{folder}, split {name}")
     return cell
 
 
@@ -178,7 +187,8 @@ def _recompute(cell: Cell, name: str, split: SplitResult, where: str) -> None:
     stat = statistics_by_metric.statistic(cell.result.metric, rows, references)
     if len(stat.speakers) != split.speakers:
         raise UserError(
-            f"{where}: {split.speakers} speakers stored, the references name {len(stat.speakers)}; run it again"
+            f"{where}: {counted(split.speakers, 'speaker')} stored, the references name {len(stat.speakers)}; "
+            "run it again"
         )
     cell.speakers[name] = frozenset(stat.speakers)
     cell.replicates[name] = (
@@ -264,7 +274,7 @@ def without_duplicates(cells: list[Cell]) -> list[Cell]:
             kept[cell.key] = cell
         elif cell.source == YOURS:
             kept[cell.key] = max(other, cell, key=lambda one: one.result.provenance.started)
-        elif cell.figures() != other.figures():
+        elif cell.figures() != other.figures() or cell.as_s3prl != other.as_s3prl:
             raise UserError(f"one result a cell wanted, {cell.folder} and {other.folder} differ; remove the wrong one")
     return list(kept.values())
 

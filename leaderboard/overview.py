@@ -14,7 +14,7 @@ import pandas as pd
 
 from harness.metrics import Metric, metric_named
 from leaderboard.cells import PUBLISHED, Cell, GroupKey
-from leaderboard.tables import Row, Values, our_extension, rows_of, seen_transcripts
+from leaderboard.tables import Row, Values, our_extension, rows_of, seen_transcripts, trained_here
 
 MIN_IN_COMMON = 4
 """Upstreams that two heads must share: an order of three says next to nothing."""
@@ -53,6 +53,10 @@ class Board:
     def value(self, upstream: str) -> float | None:
         row = self.rows.get(upstream)
         return None if row is None else row.score(row.first.id_split)
+
+    def trained(self) -> set[str]:
+        """Upstreams that were trained on a corpus of the task."""
+        return {name for name, row in self.rows.items() if trained_here(row.first)}
 
     def drop(self, upstream: str, kind: str) -> float | None:
         """Mean drop over the splits that count; None where the upstream lacks one, as the mean would be another."""
@@ -114,6 +118,7 @@ def overview(cells: Sequence[Cell]) -> list[Values]:
             columns.append({
                 "task": board.task, "head": board.head, "preset": board.preset, "metric": board.metric,
                 "values": values, "best": [name for name, value in values.items() if value == best],
+                "trained": board.trained(),
                 "upstreams": len(known), "speakers": inside.speakers, "trials": inside.expected,
                 "counted": {kind: board.splits(kind) for kind in COUNTED_KINDS},
                 "left_out": [name for kind in COUNTED_KINDS for name in board.splits(kind, confounded=True)],

@@ -14,6 +14,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from harness.metrics import METRICS, Metric
+from leaderboard import s3prl_practice
 from leaderboard.tables import FURTHER, NO_INTERVAL
 
 DECIMALS = 4
@@ -42,6 +43,8 @@ OVERVIEW_NOTES = [
     "The head is a trained one where there is one, and of those the one with the most published upstreams. An empty "
     "field is a cell that is not published under that head, such as an upstream that gives one vector an utterance "
     "under a head that needs frames.",
+    "† the upstream was trained on a corpus that the task is made of too: other rows of it, unless “contaminated” says "
+    "that it may have heard the test.",
     "A drop is how much worse the score is out of domain, in its own unit and positive for worse: the mean over the "
     "task's splits of kind Z (the same head on another corpus), and over those of kind C (the test set under a "
     "corruption). Confounded splits do not count. A row near chance has little to lose, so a small drop is good only "
@@ -145,6 +148,7 @@ def groups(leaderboard: pd.DataFrame, ood: pd.DataFrame) -> list[dict[str, Any]]
         group["by_row"][line["upstream"], line["source"], line["split"]] = line
     for group in found.values():
         ends = [line["high"] for line in group["lines"] if isinstance(line["high"], float)]
+        group["s3prl"] = any(line.get(s3prl_practice.COLUMN) is not None for line in group["lines"])
         # error rates that are all 0 leave no scale
         group["top"] = max([line["value"] for line in group["lines"]] + ends) or 1.0
         group["shared"] = {
@@ -181,7 +185,7 @@ def _environment(html: bool) -> Environment:
     }
     environment.globals |= {one.__name__: one for one in (span, items, unit, arrow, further, beside)}
     environment.globals |= {"KINDS": KINDS, "NOTES": NOTES, "OVERVIEW_NOTES": OVERVIEW_NOTES}
-    environment.globals |= {"AGREEMENT_NOTE": AGREEMENT_NOTE}
+    environment.globals |= {"AGREEMENT_NOTE": AGREEMENT_NOTE, "S3PRL": s3prl_practice}
     return environment
 
 

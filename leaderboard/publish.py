@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.errors import UserError
 from harness.results import RESULT, atomic_write
 from leaderboard.cells import PUBLISHED, Cell, check_groups, read_cell, read_root, without_duplicates
+from leaderboard.s3prl_practice import COLUMN
 
 
 def destination(cell: Cell, results: Path) -> Path:
@@ -22,9 +23,10 @@ def destination(cell: Cell, results: Path) -> Path:
 def add(run: Path, results: Path) -> str:
     """Publish the run in a folder; returns a line to print.
 
-    Predictions go along for the first seed (0, recipe seed 0) only, reference tables once for all results. Raises
-    UserError for an unfinished, altered or partial run, one from a changed working tree, one whose cell is published
-    with other figures, and one that cannot be ranked with the published rows."""
+    Predictions go along for the first seed (0, recipe seed 0) only, reference tables once for all results. A published
+    cell with the same figures gets that of s3prl's practice where only the run has it. Raises UserError for an
+    unfinished, altered or partial run, one from a changed working tree, one whose cell is published with other figures,
+    and one that cannot be ranked with the published rows."""
     cell = read_cell(run, PUBLISHED)
     if not cell.predictions:
         raise UserError(f"{run} has no predictions, so its figures cannot be verified; run the cell again")
@@ -37,13 +39,23 @@ def add(run: Path, results: Path) -> str:
     twin = next((one for one in published if one.key == cell.key or one.folder == target), None)
     if twin is not None:
         if twin.key == cell.key and twin.figures() == cell.figures():
-            return f"already published, with the same figures: {target.relative_to(results.parent)}"
+            if cell.as_s3prl in (None, twin.as_s3prl):
+                return f"already published, with the same figures: {target.relative_to(results.parent)}"
+            if twin.as_s3prl is None:
+                return _add_to(twin, cell, [one for one in published if one is not twin], results)
         raise UserError(
             f"{run}: its cell is published with other figures in {twin.folder}; remove one or the other first"
         )
     check_groups(without_duplicates([*published, cell]))
     _copy(cell, target, results.parent / "references")
     return f"published: {target.relative_to(results.parent)}"
+
+
+def _add_to(twin: Cell, cell: Cell, others: list[Cell], results: Path) -> str:
+    """The figure of s3prl's practice to a published cell whose other figures are those of the run."""
+    check_groups(without_duplicates([*others, cell]))
+    atomic_write(twin.folder / RESULT, (cell.folder / RESULT).read_bytes())
+    return f"published: {COLUMN} of {twin.folder.relative_to(results.parent)}"
 
 
 def _copy(cell: Cell, target: Path, references: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,8 @@ from tabulate import tabulate
 
 from harness.errors import UserError
 from harness.metrics import metric_named
-from harness.results import RunResult
+from harness.results import RESULT, RunResult, load_result
+from leaderboard import s3prl_practice
 from leaderboard.build import RESULTS, build
 from leaderboard.cells import PUBLISHED, YOURS, Cell, check_groups, read_cell, read_root, without_duplicates
 from leaderboard.page import items, number, plain, signed, span
@@ -56,9 +59,21 @@ def cell_table(cell: Cell, cells: Sequence[Cell]) -> pd.DataFrame:
     return pd.DataFrame(lines, dtype=object).replace({np.nan: None})
 
 
+def _seeds(folder: Path, result: RunResult) -> list[RunResult]:
+    """The finished runs beside this one that differ from it in the head's seed alone, itself among them, by seed."""
+    wanted = {**result.identity, "seed": None}
+    found = {result.seed: result}
+    for path in folder.parent.glob(f"*/{RESULT}"):
+        with suppress(UserError):  # a damaged neighbour is no matter of this run
+            other = load_result(path.parent)
+            if {**other.identity, "seed": None} == wanted:
+                found.setdefault(other.seed, other)
+    return [found[seed] for seed in sorted(found)]
+
+
 def cell(folder: Path, result: RunResult, only_id: bool = False, results: Path = RESULTS) -> str:
     """The table of one cell: a line for each split with score, interval, drop, speakers and trials, then the published
-    scores of its backbone. `only_id` leaves out the OOD splits."""
+    scores of its backbone; with other seeds beside it, their mean. `only_id` leaves out the OOD splits."""
     mine = read_cell(folder, YOURS)
     published = read_root(results, PUBLISHED, f"{result.suite}/{result.task}")
     cells, notices = check_groups(without_duplicates([*published, mine]))
@@ -75,6 +90,8 @@ def cell(folder: Path, result: RunResult, only_id: bool = False, results: Path =
     extra = {one: f"{metric_named(one).label} {metric_named(one).unit}".strip() for one in BESIDE_METRIC}
     extra = {one: name for one, name in extra.items() if one != result.metric and table[one].notna().any()}
     same_classes = {"id_shared": "ID, same classes"} if table["id_shared"].notna().any() else {}
+    seeds = _seeds(folder, result)
+    mean_label = f"mean of {len(seeds)} seeds"
     lines: list[dict[str, Any]] = []
     for line in table.to_dict("records"):
         shown = {
@@ -84,6 +101,10 @@ def cell(folder: Path, result: RunResult, only_id: bool = False, results: Path =
             label: number(line["value"], 2),
             "95 %": span(line["low"], line["high"], 1),
         }
+        if len(seeds) > 1:
+            each = [run.splits[line["split"]] for run in seeds if line["split"] in run.splits]
+            whole = len(each) == len(seeds)
+            shown[mean_label] = number(mean(one.metrics[result.metric] for one in each), 2) if whole else ""
         shown |= {name: plain(line[one], 2) for one, name in (extra | same_classes).items()}
         shown |= {
             "drop": signed(line["drop"]),
@@ -101,6 +122,9 @@ def cell(folder: Path, result: RunResult, only_id: bool = False, results: Path =
         "kind: ID in-domain, Z same head on another corpus, R new head there, C corruption",
         f"{label}: {better} is better; a positive drop is worse; intervals over speakers, n/a below 8 of them",
     ]
+    below += s3prl_practice.told(result, mine.id_split)
+    if len(seeds) > 1:
+        below.append(f"{mean_label}: {', '.join(str(run.seed) for run in seeds)}, finished beside this one")
     if same_classes:
         below.append("ID, same classes: the in-domain score on the classes of that split alone; its drop is from there")
     if beside:

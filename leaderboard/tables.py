@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from harness.uncertainty import drop_interval, percentile_interval
+from leaderboard import s3prl_practice
 from leaderboard.cells import Cell, GroupKey
 
 NO_INTERVAL = "n/a"
@@ -100,6 +101,12 @@ class Row:
 
     def score(self, split: str) -> float:
         return mean(self.scores(split))
+
+    def as_s3prl(self) -> float | None:
+        """The mean EER of the checkpoints that are best on test; None unless all seeds have it, as the score beside it
+        is the mean of all."""
+        found = [cell.as_s3prl.eer_best_checkpoint for cell in self.cells if cell.as_s3prl]
+        return mean(found) if len(found) == len(self.cells) else None
 
     def id_shared(self, split: str) -> float | None:
         """The in-domain score on the classes of a split that has fewer; None for a split that has all of them."""
@@ -216,6 +223,19 @@ def our_extension(cell: Cell) -> str:
     return OUR_EXTENSION if OUR_EXTENSION in cell.result.upstream.note.lower() else ""
 
 
+def trained_here(cell: Cell) -> list[str]:
+    """The corpora of the in-domain test that the upstream was trained on too, other rows of them or these."""
+    seen = {line.rpartition(" (")[0] for line in cell.result.upstream.trained_on}
+    return sorted(seen & set(cell.result.splits[cell.id_split].corpus.split("+")))
+
+
+def marks(cell: Cell) -> str:
+    shared = trained_here(cell)
+    return "; ".join(
+        filter(None, [our_extension(cell), f"trained on {', '.join(shared)}, as this task is" if shared else ""])
+    )
+
+
 def _common(row: Row, rows: Sequence[Row], split: str) -> Values:
     result = row.first.result
     upstream, scored = result.upstream, result.splits[split]
@@ -230,7 +250,7 @@ def _common(row: Row, rows: Sequence[Row], split: str) -> Values:
         "trials": scored.expected,
         "contaminated": upstream.contaminated,
         "supervised": seen_transcripts(row.first),
-        "marks": our_extension(row.first),
+        "marks": marks(row.first),
         "source": row.source,
     }
     for name in FURTHER:
@@ -258,6 +278,7 @@ def _id_values(row: Row, rows: Sequence[Row]) -> Values:
     values["std"] = stdev(scores) if len(scores) > 1 else None
     values["seeds"] = len({cell.result.seed for cell in row.cells})
     values["recipe_seeds"] = len({cell.result.recipe_seed for cell in row.cells})
+    values[s3prl_practice.COLUMN] = row.as_s3prl()
     return values
 
 
@@ -285,12 +306,14 @@ def _frame(rows: list[Values], columns: list[str]) -> pd.DataFrame:
 
 
 def leaderboard(cells: Sequence[Cell]) -> pd.DataFrame:
-    """One row an upstream, in-domain, best first within suite, task, head and preset."""
+    """One row an upstream, in-domain, best first within suite, task, head and preset. The column of s3prl's practice
+    is there where a row has it."""
     lines: list[Values] = []
     for rows in rows_of(cells).values():
         found = [_id_values(row, rows) for row in rows]
         lines += sorted(found, key=lambda line: (line["rank"], line["upstream"], line["source"]))
-    return _frame(lines, LEADERBOARD)
+    shown = any(line[s3prl_practice.COLUMN] is not None for line in lines)
+    return _frame(lines, [*LEADERBOARD, *[s3prl_practice.COLUMN] * shown])
 
 
 def ood(cells: Sequence[Cell]) -> pd.DataFrame:

@@ -18,8 +18,11 @@ from harness import metrics_frames
 from harness.config import Rows, Split, Task, parse, read_yaml
 from harness.contracts import SplitData, Utterance
 from harness.errors import UserError
+from harness.progress import note
 from harness.registry import NAME, unknown
 from harness.text import normalise
+from harness.wording import counted
+from tasks.condition_ops import OPS
 from tasks.conditions import Condition, build
 from tasks.lexicon import Lexicon, read_ids, read_lexicon
 from tasks.manifest import read_manifest, read_trials
@@ -34,28 +37,57 @@ def suites() -> list[str]:
 
 
 def names(suite: str) -> list[str]:
-    """Task names of a suite: each task, and with `_ood` for all its out-of-domain splits too."""
+    """Task names of a suite: each task, and with `_ood` for all its out-of-domain splits too. A YAML that cannot be
+    read is named in a line and left out."""
     if suite not in suites():
         raise unknown("suite", suite, suites())
-    found = [path.stem for path in sorted((HERE / suite).glob("*.yaml")) if "task" in read_yaml(path)]
+    found = []
+    for path in sorted((HERE / suite).glob("*.yaml")):
+        try:
+            found += [path.stem] if _task(path) else []
+        except UserError as error:
+            note(f"left out: {error}")
     return [name for stem in found for name in (stem, stem + OOD)]
 
 
 def load(name: str, suite: str) -> tuple[Task, bool]:
     """The task, and whether its OOD splits were asked for. Raises UserError for an unknown name or a bad YAML."""
-    if name not in names(suite):
+    if suite not in suites():
+        raise unknown("suite", suite, suites())
+    path = HERE / suite / f"{name.removesuffix(OOD)}.yaml"
+    task = _task(path) if NAME.match(name) and path.is_file() else None
+    if task is None:
         raise unknown("task", name, names(suite))
-    stem = name.removesuffix(OOD)
-    path = HERE / suite / f"{stem}.yaml"
-    return parse(Task, read_yaml(path), path.name), name.endswith(OOD)
+    return task, name.endswith(OOD)
 
 
-class Data:
-    """A task's rows and trials, read once, every list checked against the ids it names."""
+def _task(path: Path) -> Task | None:
+    """The task in a YAML, None where that is something else. Raises UserError for a bad one."""
+    data = read_yaml(path)
+    if "task" not in data:
+        return None
+    task: Task = parse(Task, data, path.name)
+    if task.kind == "frames":
+        _keeps_time(task, path.name)
+    return task
 
-    def __init__(self, task: Task, root: Path | None = None):
-        self.task = task
-        self.root = root or HERE / task.suite
+
+def _keeps_time(task: Task, where: str) -> None:
+    """Raises UserError for a condition after which a phone is no longer where the manifest says it is."""
+    for name, spec in (("front_end", task.front_end), *((split.name, split.condition) for split in task.ood)):
+        for op in (str(entry.get("op")) for entry in spec):
+            if op in OPS and not OPS[op].KEEPS_LENGTH:
+                raise UserError(
+                    f"{where}: {name}: ops that keep the length wanted, as kind frames is scored by time, found {op}; "
+                    "leave it out"
+                )
+
+
+class Corpora:
+    """The corpora and lists beside a suite's YAMLs, each read once."""
+
+    def __init__(self, root: Path):
+        self.root = root
         self._corpora: dict[str, list[Utterance]] = {}
 
     def corpus(self, name: str) -> list[Utterance]:
@@ -88,8 +120,19 @@ class Data:
         ids = read_ids(path)
         unlisted = sorted(set(ids) - set(by_id))
         if unlisted:
-            raise UserError(f"{path}: {len(unlisted)} ids are not in corpus {corpus}, first {unlisted[0]}")
+            raise UserError(
+                f"{path}: ids of corpus {corpus} wanted, found {counted(len(unlisted), 'other')}, first {unlisted[0]}; "
+                "correct the list"
+            )
         return [by_id[i] for i in ids]
+
+
+class Data(Corpora):
+    """A task's rows and trials, every list checked against the ids it names."""
+
+    def __init__(self, task: Task, root: Path | None = None):
+        super().__init__(root or HERE / task.suite)
+        self.task = task
 
     def split(self, name: str, split: Split) -> SplitData:
         rows = self.rows(split.rows)
@@ -112,27 +155,38 @@ class Data:
 
     def _references(self, rows: list[Utterance]) -> dict[str, str]:
         """What each row's prediction is scored against; none for verification, whose trials say it."""
-        kind, column = self.task.kind, self.task.label
-        if kind == "verification":
+        if self.task.kind == "verification":
             return {}
-        if kind == "classification":
-            found = {u.id: str(getattr(u, column)) for u in rows}
-        elif kind == "words":
-            found = {u.id: normalise(u.text) for u in rows}
-        elif kind == "frames":
-            found = {u.id: u.phones for u in rows}
-        else:
-            found = {u.id: u.phones or self.lexicon.phones(normalise(u.text)) for u in rows}
-        empty = [i for i, reference in found.items() if not reference]
-        if empty:
-            what = {"classification": column, "words": "text"}.get(kind, "phones")
-            raise UserError(f"{len(empty)} rows have no {what}, first {empty[0]}; fill it in or leave them out")
-        for u in rows if kind == "frames" else ():
+        found = {}
+        for u in rows:
             try:
-                metrics_frames.parse(u.phones)
+                found[u.id] = self._reference(u)
             except UserError as error:
-                raise UserError(f"phones of row {u.id}: {error}") from None
+                raise UserError(f"{self._manifest(u)}, row {u.id}: {error}") from None
+        empty = [u for u in rows if not found[u.id]]
+        if empty:
+            what = {"classification": self.task.label, "words": "text"}.get(self.task.kind, "phones")
+            raise UserError(
+                f"{self._manifest(empty[0])}, row {empty[0].id}: {what} wanted, found none "
+                f"({counted(len(empty), 'such row')}); fill it in or leave them out"
+            )
         return found
+
+    def _reference(self, u: Utterance) -> str:
+        kind = self.task.kind
+        if kind == "classification":
+            return str(getattr(u, self.task.label))
+        if kind == "words":
+            return normalise(u.text)
+        if kind == "frames":
+            if u.phones:
+                metrics_frames.parse(u.phones)
+            return u.phones
+        return u.phones or self.lexicon.phones(normalise(u.text))
+
+    def _manifest(self, u: Utterance) -> Path:
+        corpus = next(name for name, rows in self._corpora.items() if u in rows)
+        return self.root / "data" / corpus / "manifest.csv"
 
     @property
     def lexicon(self) -> Lexicon:

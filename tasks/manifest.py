@@ -27,6 +27,7 @@ import pandas as pd
 
 from harness.contracts import Trial, Utterance
 from harness.errors import UserError
+from harness.wording import counted
 from tasks.csv_rows import Inside, check_relative, few, records, relative
 from tasks.splits import disjoint, overlap, remove
 
@@ -140,7 +141,8 @@ def trial_table(csv_gz: str | Path) -> pd.DataFrame:
         pairs.add(pair)
         listed.append(record)
     if len({record["target"] for record in listed}) != 2:
-        raise UserError(f"trial list {path}: wanted targets and non-targets, found {len(listed)} trials of one class")
+        found = counted(len(listed), "trial")
+        raise UserError(f"trial list {path}: wanted targets and non-targets, found {found} of one class")
     table = pd.DataFrame(listed, columns=list(TRIAL_COLUMNS), dtype=object)
     table["target"] = table["target"] == "1"
     for name in TRIAL_COLUMNS[4:]:
@@ -156,8 +158,8 @@ def read_trials(csv_gz: str | Path, known_ids: Collection[str]) -> list[Trial]:
     unknown = sorted((set(table["enrol"]) | set(table["test"])) - known)
     if unknown:
         raise UserError(
-            f"trial list {csv_gz}: {len(unknown)} utterances are not in the manifest, first {unknown[0]}; "
-            "the list and the manifest must be of one version"
+            f"trial list {csv_gz}: utterances of the manifest wanted, found {counted(len(unknown), 'other')}, first "
+            f"{unknown[0]}; the list and the manifest must be of one version"
         )
     return [
         Trial(str(trial), str(enrol), str(test), bool(target), _shared(same))

@@ -18,6 +18,7 @@ import pandas as pd
 
 from harness.contracts import Utterance
 from harness.errors import UserError
+from harness.wording import counted
 
 Policy = Mapping[str, str | Sequence[Sequence[str]]]
 
@@ -90,7 +91,8 @@ def _assert_disjoint(kind: str, a: str, rows_a: Sequence[Utterance], b: str, row
     if kind == "speaker":
         nameless = [row.id for row in (*rows_a, *rows_b) if not row.speaker]
         if nameless:
-            raise UserError(f"splits {a} and {b}: {len(nameless)} rows have no speaker, first {nameless[0]}; name them")
+            found = counted(len(nameless), "row")
+            raise UserError(f"splits {a} and {b}: {found} without a speaker, first {nameless[0]}; name them")
     first: dict[str, str] = {}
     for row in rows_a:
         first.setdefault(key(row), row.id)
@@ -99,6 +101,6 @@ def _assert_disjoint(kind: str, a: str, rows_a: Sequence[Utterance], b: str, row
         names = sorted({name for name, _ in shared})
         listed = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
         raise UserError(
-            f"splits {a} and {b} share {len(names)} {kind}s: {listed} "
+            f"splits {a} and {b} share {counted(len(names), kind)}: {listed} "
             f"(rows {first[shared[0][0]]} and {shared[0][1]}); move or remove them"
         )

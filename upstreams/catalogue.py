@@ -8,7 +8,9 @@ s3prl's own.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import cache
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -70,16 +72,29 @@ def build(
 ) -> Upstream:
     """The upstream of a name, ready to encode on `device`.
 
-    `folder` holds a backbone's weights in place of its card's; a post-trained upstream's backbone is built apart
-    (`harness.encode.base_of`), and its folder given there. `checkpoint` and `recipe_seed` choose among a post-trained
-    upstream's own weights. Raises UserError: unknown name (with a suggestion), missing weights, a wrong checksum,
-    weights of another model.
+    `folder` holds a backbone's weights in place of its card's; where a post-trained upstream's backbone is built apart
+    (`harness.encode.base_of`), its folder is given there: `takes_folder` says which. `checkpoint` and `recipe_seed`
+    choose among a post-trained upstream's own weights. Raises UserError: unknown name (with a suggestion), missing
+    weights, a wrong checksum, weights of another model.
     """
     folder = Path(folder).expanduser() if folder is not None else None
     checkpoint = Path(checkpoint).expanduser() if checkpoint is not None else None
     upstream = _build(name, folder, checkpoint, recipe_seed)
     upstream.to(device)
     return upstream
+
+
+def takes_folder(name: str) -> bool:
+    """Whether the backbone's folder, the user's -k, is for `build`: for a backbone, one of s3prl's own, and a family
+    that puts other weights into a backbone, whose own `build` has a parameter `folder`. Raises UserError for an unknown
+    name."""
+    if S3PRL.match(name):
+        return True
+    own, _, untrained = _split(name)
+    family = _card(CARDS, own).family
+    build_family = _family(family)
+    fills = build_family is not None and "folder" in signature(build_family).parameters
+    return not untrained and (family == BACKBONES or fills)
 
 
 def _build(name: str, folder: Path | None, checkpoint: Path | None, recipe_seed: int) -> Upstream:
@@ -89,7 +104,7 @@ def _build(name: str, folder: Path | None, checkpoint: Path | None, recipe_seed:
         return bridge
     own, backbone, untrained = _split(name)
     found = _card(CARDS, own)
-    if folder is not None and (untrained or found.family != BACKBONES):
+    if folder is not None and not takes_folder(name):
         raise UserError(f"{name} stands on a backbone: folder {folder} is for that one, where it is built")
     if untrained:
         made: Upstream = resolve("upstreams.icl.model:build_input")(own, recipe_seed, checkpoint)
@@ -98,13 +113,22 @@ def _build(name: str, folder: Path | None, checkpoint: Path | None, recipe_seed:
         _no_checkpoint(name, checkpoint)
         plain: Upstream = resolve("upstreams.backbones:build")(found, name, folder)
         return plain
-    if not (Path(__file__).parent / found.family / "model.py").is_file():
+    build_family = _family(found.family)
+    if build_family is None:
         raise UserError(
             f"card {own!r}: family {found.family!r} wants upstreams/{found.family}/model.py, which is missing"
         )
-    build_family = resolve(f"upstreams.{found.family}.model:build")
-    post_trained: Upstream = build_family(found, name, backbone, recipe_seed, checkpoint)
+    place = {"folder": folder} if folder is not None else {}
+    post_trained: Upstream = build_family(found, name, backbone, recipe_seed, checkpoint, **place)
     return post_trained
+
+
+def _family(family: str) -> Callable[..., Any] | None:
+    """The function that builds a family's cards; None where there is no such family."""
+    if not (Path(__file__).parent / family / "model.py").is_file():
+        return None
+    build_family: Callable[..., Any] = resolve(f"upstreams.{family}.model:build")
+    return build_family
 
 
 def _split(name: str) -> tuple[str, str | None, bool]:

@@ -276,3 +276,33 @@ def test_content_key_follows_bytes_and_cut_and_nothing_else(tmp_path: Path) -> N
     others: list[dict[str, Any]] = [{"sha256": "1" * 64}, {"start": 0.1}, {"duration": 1.1}]
     keys = {audio.content_key(dataclasses.replace(one, **other)) for other in others}
     assert len(keys | {audio.content_key(one)}) == 4
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_reading_compares_the_bytes(tmp_path: Path, packed: bool) -> None:
+    """A sound of the same length and level: only its checksum can tell."""
+    data, other = (encode(tone(0.2, 16_000, hertz), 16_000) for hertz in (440.0, 550.0))
+    (tmp_path / "x.wav").write_bytes(data)
+    archive, name = (zipped(tmp_path, {"x.wav": data}), "x.wav") if packed else (None, str(tmp_path / "x.wav"))
+    good = row(archive, name, 0.2, sha256=hashlib.sha256(data).hexdigest())
+    assert len(audio.read(good)) == len(audio.read(good)) == 3_200
+    (tmp_path / "x.wav").write_bytes(other)
+    zipped(tmp_path, {"x.wav": other})
+    os.utime(tmp_path / "x.wav", ns=(0, 0))
+    refused(good, f"wanted sha256 {good.sha256}", f"found {hashlib.sha256(other).hexdigest()}", "restore the file")
+
+
+def test_a_long_recording_is_compared_once_and_one_beyond_memory_by_verify_alone(tmp_path: Path, monkeypatch) -> None:
+    data = encode(tone(1.0, 16_000), 16_000)
+    (tmp_path / "x.wav").write_bytes(data)
+    good = row(None, str(tmp_path / "x.wav"), 0.1, sha256=hashlib.sha256(data).hexdigest())
+    compared, same = [], audio._same
+    monkeypatch.setattr(audio, "_same", lambda *args: compared.append(args) or same(*args))
+    for cut in range(5):
+        audio.read(dataclasses.replace(good, start=cut / 10))
+    assert len(compared) == 1
+    monkeypatch.setattr(audio, "_IN_MEMORY_BYTES", 1_000)
+    wrong = dataclasses.replace(good, sha256="0" * 64)
+    assert len(audio.read(wrong)) == 1_600
+    with pytest.raises(UserError, match="wanted sha256 000"):
+        audio.verify(wrong)

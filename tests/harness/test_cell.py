@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import killed
 import pytest
 import torch
 import yaml
 
 from harness import cell as cell_module
-from harness import cell_training, train
+from harness import cell_training
 from harness.cell import CellName, run_cell
 from harness.config import Runtime
 from harness.contracts import SplitData
@@ -58,22 +59,11 @@ def test_in_domain_first_then_ood_adds_to_the_same_result(tiny: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("at", [3, 5])
-def test_killed_while_training_it_ends_in_the_same_numbers(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
-) -> None:
+def test_killed_while_training_it_ends_in_the_same_numbers(tiny: Path, tmp_path: Path, at: int) -> None:
     name = CellName("tiny", "asv_ood", "fbank")
     _, whole = run_cell(name, runtime(tmp_path, "whole"))
-    update = train._Run.update
-
-    def killed(self, step, batch):
-        if step == at:
-            raise KeyboardInterrupt
-        update(self, step, batch)
-
-    monkeypatch.setattr(train._Run, "update", killed)
-    with pytest.raises(KeyboardInterrupt):
+    with killed.in_training(at):
         run_cell(name, runtime(tmp_path, "cut"))
-    monkeypatch.setattr(train._Run, "update", update)
     _, resumed = run_cell(name, runtime(tmp_path, "cut"))
     assert figures(resumed) == figures(whole)
     assert resumed.selection == whole.selection

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import killed
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from harness import cell_training, train
+from harness import cell_training, status
 from harness.cell import CellName, run_cell, run_group
 from harness.cli import main
 from harness.config import Runtime
-from harness.errors import UserError
+from harness.errors import NotApplicable, UserError
 from harness.results import load_result, read_predictions
 
 
@@ -66,20 +67,11 @@ def test_a_seed_more_trains_that_seed_alone(tiny: Path, tmp_path: Path, monkeypa
     assert [{spec.seed for spec in specs} for specs in calls] == [{1}]
 
 
-def test_a_group_killed_in_training_goes_on(tiny: Path, tmp_path: Path, monkeypatch) -> None:
+def test_a_group_killed_in_training_goes_on(tiny: Path, tmp_path: Path) -> None:
     whole = run_group(names("take_ood", 0, 1), runtime(tmp_path, "whole"))
-    update = train._Run.update
-
-    def killed(self, step, batch):
-        if step == 5:
-            raise KeyboardInterrupt
-        update(self, step, batch)
-
-    monkeypatch.setattr(train._Run, "update", killed)
-    with pytest.raises(KeyboardInterrupt):
+    with killed.in_training(5):
         run_group(names("take_ood", 0, 1), runtime(tmp_path, "cut"))
     assert list((tmp_path / "cut").rglob("training-*.pt"))
-    monkeypatch.setattr(train._Run, "update", update)
     resumed = run_group(names("take_ood", 0, 1), runtime(tmp_path, "cut"))
     for (_, one), (_, other) in zip(whole, resumed, strict=True):
         assert one.selection == other.selection
@@ -89,18 +81,9 @@ def test_a_group_killed_in_training_goes_on(tiny: Path, tmp_path: Path, monkeypa
     assert not list((tmp_path / "cut").rglob("training-*.pt"))
 
 
-def test_an_interrupted_group_does_not_stand_in_the_way_of_one_seed(tiny: Path, tmp_path: Path, monkeypatch) -> None:
-    update = train._Run.update
-
-    def killed(self, step, batch):
-        if step == 5:
-            raise KeyboardInterrupt
-        update(self, step, batch)
-
-    monkeypatch.setattr(train._Run, "update", killed)
-    with pytest.raises(KeyboardInterrupt):
+def test_an_interrupted_group_does_not_stand_in_the_way_of_one_seed(tiny: Path, tmp_path: Path) -> None:
+    with killed.in_training(5):
         run_group(names("take", 0, 1), runtime(tmp_path, "runs"))
-    monkeypatch.setattr(train._Run, "update", update)
     (_, result), = run_group(names("take", 0), runtime(tmp_path, "runs"))
     assert result.splits["test"].scored == 27
     assert not list((tmp_path / "runs").rglob("training-*.pt"))
@@ -160,8 +143,24 @@ def test_all_leaves_out_what_an_upstream_cannot_do(tiny: Path, tmp_path: Path, c
 
 
 def test_a_layer_cannot_be_picked_without_a_training_free_head(tiny: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="training-free"):
+    with pytest.raises(NotApplicable, match="training-free"):
         run_cell(names("take", 0, upstream="fbank+dev")[0], runtime(tmp_path, "runs"))
+    assert status.table(tmp_path / "runs") == f"no cell was ever started under {tmp_path / 'runs'}"
+
+
+def test_recipe_seeds_of_a_backbone_are_said_to_change_nothing(tiny: Path, tmp_path: Path, capsys) -> None:
+    assert main(["-u", "fbank", "-d", "take", "--suite", "tiny", "--recipe-seeds", "1"]) == 0
+    shown = capsys.readouterr()
+    assert "fbank: --recipe-seeds" in shown.err and "read as recipe seed 0" in shown.err
+    assert [path.name.split("-")[-2] for path in (tmp_path / "runs" / "tiny" / "take" / "fbank").iterdir()] == ["r0"]
+
+
+def test_a_text_that_the_symbols_cannot_spell_is_named_by_its_row(tiny: Path, tmp_path: Path) -> None:
+    manifest = tiny / "data" / "tones" / "manifest.csv"
+    first, _, rest = manifest.read_text().partition("train one")
+    manifest.write_text(f"{first}train {chr(0x17C)}one{rest}")
+    with pytest.raises(UserError, match="corpus tones, row p00-1: .*found"):
+        run_cell(names("say", 0)[0], runtime(tmp_path, "runs"))
 
 
 def test_an_unlisted_id_and_a_negative_budget_are_one_line(tiny: Path, capsys) -> None:

@@ -89,7 +89,7 @@ def test_bad_input_is_one_line(toy: Path, capsys, argv: list[str], wanted: str) 
 def test_data_that_share_a_speaker_between_splits_are_refused(toy: Path, capsys) -> None:
     manifest = toy.parent / "data" / "crossed_tones" / "manifest.csv"
     manifest.write_text(manifest.read_text().replace("p04,sure", "p00,sure"))
-    assert "share 1 speakers" in error_line(capsys, "icl", "--backbone", "toy", "--data", toy, *QUICK)
+    assert "share 1 speaker:" in error_line(capsys, "icl", "--backbone", "toy", "--data", toy, *QUICK)
 
 
 def test_unknown_keys_in_the_data_yaml_are_named(toy: Path, capsys) -> None:

@@ -145,3 +145,87 @@ def test_the_budget_counts_what_is_there_already(tmp_path: Path) -> None:
     before = later.room()
     later.save(later.path("f" * 64, "frames", "l" * 40), np.zeros(500, dtype=np.float16))
     assert later.room() == before - 1000
+
+
+@pytest.mark.parametrize("form", ["frames", "means", "blocks"])
+@pytest.mark.parametrize("damage", ["zeros", "one bit", "cut short", "no bytes"])
+def test_what_changed_on_disk_is_made_again_and_said(audio: None, tmp_path, capsys, form: str, damage: str) -> None:
+    def read(source: Features) -> torch.Tensor:
+        return {"frames": source.frames, "means": source.mean, "blocks": lambda i: source.blocks(i)[0]}[form]("u")
+
+    source = Features(Backbone(), None, rows(), FeatureStore(tmp_path))
+    source.prepare(["u"], form, "")
+    good = read(source)
+    (file,) = tmp_path.rglob(f"{form}/*/*.npy")
+    data = bytearray(file.read_bytes())
+    if damage == "zeros":
+        data[128:-8] = bytes(len(data) - 136)
+    elif damage == "one bit":
+        data[len(data) // 2] ^= 4
+    else:
+        del data[len(data) // 2 if damage == "cut short" else 0 :]
+    file.write_bytes(data)
+    capsys.readouterr()
+    again = Features(Backbone(), None, rows(), FeatureStore(tmp_path))
+    again.prepare(["u"], form, "")
+    assert torch.equal(read(again), good)
+    told = [line for line in capsys.readouterr().err.splitlines() if "damaged" in line]
+    assert len(told) == 1 and str(file) in told[0]
+    assert again.store.load(file) is not None
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_arrays_from_before_there_were_checksums_count_as_absent(tmp_path: Path, capsys, mapped: bool) -> None:
+    store = FeatureStore(tmp_path, budget_gb=1)
+    path = store.path("f" * 64, "frames", "k" * 40)
+    store.save(path, np.arange(12, dtype=np.float16).reshape(3, 4))
+    assert store.has(path) and np.array_equal(np.load(path), store.load(path, mapped))
+    for look in (lambda: store.load(path, mapped), lambda: store.has(path) or None):
+        np.save(path, np.zeros((3, 4), dtype=np.float16))
+        store._used = path.stat().st_size
+        assert look() is None and not path.exists() and store.room() == store_module.GB
+    assert capsys.readouterr().err == "" and not store.has(path)
+
+
+def test_a_mapped_array_is_compared_once_a_process_and_again_when_it_is_replaced(tmp_path: Path, monkeypatch) -> None:
+    path = FeatureStore(tmp_path).path("f" * 64, "frames", "k" * 40)
+    FeatureStore(tmp_path).save(path, np.ones(100, dtype=np.float16))
+    sums, sound = [], store_module._sound
+    monkeypatch.setattr(store_module, "_sound", lambda data: sums.append(len(data)) or sound(data))
+    for _ in range(3):
+        assert FeatureStore(tmp_path).load(path, mapped=True) is not None
+    assert len(sums) == 1
+    FeatureStore(tmp_path).save(path, np.ones(200, dtype=np.float16))
+    assert len(FeatureStore(tmp_path).load(path, mapped=True)) == 200 and len(sums) == 2
+
+
+@pytest.mark.parametrize(("form", "budget"), [("frames", 1), ("means", 1), ("means", 0), ("blocks", 1), ("blocks", 0)])
+def test_processes_that_start_together_share_the_clips(audio: None, tmp_path, monkeypatch, form, budget) -> None:
+    """While the first encodes its first clip, another does the rest: the first finds them done."""
+    monkeypatch.setattr(module, "LOOKAHEAD", 1)
+    other = Features(Backbone(), None, rows(), FeatureStore(tmp_path, budget))
+
+    class Slow(Backbone):
+        def layers(self, waves):
+            if self.calls == 0:
+                monkeypatch.setattr(store_module.os, "getpid", lambda: 2)
+                other.prepare(list(LENGTHS), form, "")
+            return super().layers(waves)
+
+    slow = Slow()
+    monkeypatch.setattr(store_module.os, "getpid", lambda: 1)
+    source = Features(slow, None, rows(), FeatureStore(tmp_path, budget))
+    source.prepare(list(LENGTHS), form, "")
+    assert slow.calls == 1 and other.backbone.calls == len(LENGTHS)
+    alone = Features(Backbone(), None, rows(), FeatureStore(tmp_path / "alone"))
+    assert all(torch.equal(source.mean(i), alone.mean(i)) for i in LENGTHS) and slow.calls == 1
+
+
+def test_each_process_begins_at_a_place_of_its_own(monkeypatch) -> None:
+    items, firsts = list(range(103)), set()
+    for pid in range(4000, 4008):
+        monkeypatch.setattr(store_module.os, "getpid", lambda pid=pid: pid)
+        runs = store_module.from_own_place(items, 4)
+        assert sorted(item for run in runs for item in run) == items and max(map(len, runs)) == 4
+        firsts.add(runs[0][0])
+    assert len(firsts) == 8 and store_module.from_own_place([], 4) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -161,3 +162,19 @@ def test_out_of_memory_is_not_skipped() -> None:
     learner.losses = full  # type: ignore[method-assign]
     with pytest.raises(torch.OutOfMemoryError):
         fit(learner, [TrialSpec(1e-2, 0)], batch, dev_of(learner), PLAN)
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_last_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    learner, checkpoint = Regression([0]), tmp_path / "training.pt"
+
+    def run(steps: int) -> None:
+        fit(learner, [TrialSpec(1e-2, 0)], batch, dev_of(learner), Plan(steps=steps, eval_every=2),
+            checkpoint=checkpoint, identity="same")  # fmt: skip
+
+    run(2)
+    before = checkpoint.read_bytes()
+    real = os.fdopen
+    monkeypatch.setattr("harness.results.os.fdopen", lambda _, mode: real(os.open("/dev/full", os.O_WRONLY), mode))
+    with pytest.raises(UserError, match="could not write .*training.pt"):
+        run(4)
+    assert checkpoint.read_bytes() == before and [path.name for path in tmp_path.iterdir()] == ["training.pt"]

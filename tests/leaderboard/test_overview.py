@@ -146,3 +146,21 @@ def test_same_bytes_in_any_order(three_kinds):
     assert build.outputs(found) == build.outputs(list(reversed(found)))
     for name, data in build.outputs(found).items():
         assert (three_kinds.parent / name).read_bytes() == data
+
+
+def test_a_row_trained_on_a_corpus_of_the_task_carries_a_mark(three_kinds_copy):
+    path = three_kinds_copy / "ks-linear-icl_content" / "result.json"
+    result = load_result(path.parent)
+    corpus = result.splits["test"].corpus.split("+")[0]
+    trained = result.upstream.model_copy(update={"trained_on": ["another (text)", f"{corpus} (speaker)"]})
+    path.write_text(result.model_copy(update={"upstream": trained}).model_dump_json())
+    (suite,) = suites_of(three_kinds_copy)
+    assert columns(suite["columns"], "ks")["trained"] == {"icl_content"}
+    assert columns(suite["columns"], "asr")["trained"] == set()
+    build.main([], three_kinds_copy)
+    marked = [row for row in rows(three_kinds_copy.parent / "leaderboard.csv") if "trained on" in row["marks"]]
+    assert {(row["task"], row["upstream"]) for row in marked} == {("ks", "icl_content")}
+    assert marked[0]["marks"].endswith(f"trained on {corpus}, as this task is")
+    score = f"{value(path.parent):.2f}†"
+    assert score in (three_kinds_copy.parent / "README.md").read_text()
+    assert score in (three_kinds_copy.parent / "index.html").read_text()

@@ -64,6 +64,22 @@ def test_printed_table_of_classes_and_words(three_kinds, make_run):
     assert "WER %" in text and "CER %" in text and "UAR" not in text and "same classes" not in text
 
 
+def test_several_seeds_have_their_mean_beside_each(results, tmp_path, make_run):
+    found = [make_run("my_model", seed=seed) for seed in (0, 1, 2)]
+    make_run("my_model", seed=3, recipe_seed=1)
+    make_run("other_model", seed=4)
+    score = [load_result(folder).splits["telephone"].metrics["eer"] for folder in found]
+    for folder in found:
+        text = show.cell(folder, load_result(folder), results=results)
+        (line,) = [line for line in text.splitlines() if line.startswith("telephone ")]
+        assert f" {sum(score) / 3:.2f} " in line and "mean of 3 seeds: 0, 1, 2, finished" in text
+    (found[1] / "result.json").write_text("{")
+    text = show.cell(found[0], load_result(found[0]), results=results)
+    assert "mean of 2 seeds: 0, 2, finished" in text
+    alone = make_run("lonely_model")
+    assert "seeds" not in show.cell(alone, load_result(alone), results=results)
+
+
 def test_printed_table_with_nothing_published(tmp_path, make_run):
     run = make_run("icl_speaker", **ICL)
     text = show.cell(run, load_result(run), results=tmp_path / "results")

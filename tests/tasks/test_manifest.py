@@ -282,7 +282,7 @@ def test_disjoint_names_what_overlaps() -> None:
     refused(
         lambda: manifest.disjoint(rows, {"speaker": [["train", "dev", "test"]]}),
         "dev and test",
-        "1 speakers: s3",
+        "1 speaker: s3",
     )
 
 
@@ -293,7 +293,7 @@ def test_disjoint_refuses_what_it_cannot_check() -> None:
     refused(lambda: manifest.disjoint(rows, {"speaker": [["train"]]}), "two or more")
     refused(lambda: manifest.disjoint(rows, {"speaker": "train"}), "'all'")
     rows["dev"] = [dataclasses.replace(rows["dev"][0], speaker="")]
-    refused(lambda: manifest.disjoint(rows, {"speaker": "all"}), "no speaker", "u3")
+    refused(lambda: manifest.disjoint(rows, {"speaker": "all"}), "1 row without a speaker", "u3")
 
 
 def test_overlap_counts_each_pair_of_splits() -> None:

@@ -13,6 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from harness.contracts import SAMPLE_RATE, Utterance
+from harness.ctc import PHONES_39
+from harness.metrics_sequences import BETWEEN_WORDS
 from harness.text import normalise
 from tasks.lexicon import read_lexicon
 from tasks.manifest import read_manifest
@@ -90,14 +92,14 @@ def test_phones_are_the_lexicon_s(corpus: str) -> None:
     lexicon = read_lexicon(MINI / "lexicon.csv")
     for row in rows(corpus):
         assert row.phones == (lexicon.phones(normalise(row.text)) if row.text else "")
-        assert set(row.phones.replace(cmudict.BETWEEN_WORDS, " ").split()) <= set(cmudict.PHONES.split())
-        assert len(row.phones.split(cmudict.BETWEEN_WORDS)) == max(len(row.text.split()), 1)
+        assert set(row.phones.replace(BETWEEN_WORDS, " ").split()) <= set(PHONES_39)
+        assert len(row.phones.split(BETWEEN_WORDS)) == max(len(row.text.split()), 1)
 
 
 def test_the_lexicon_is_sorted_and_of_39_phones() -> None:
     words = read_lexicon(MINI / "lexicon.csv").words
     assert list(words) == sorted(words) and len(words) > 1500
-    assert {phone for phones in words.values() for phone in phones.split()} == set(cmudict.PHONES.split())
+    assert {phone for phones in words.values() for phone in phones.split()} == set(PHONES_39)
     assert words["COLOURFUL"] == "K AH L ER F AH L"
     assert "Carnegie Mellon" in (MINI / "lexicon.LICENCE").read_text(encoding="utf-8")
 

@@ -15,11 +15,11 @@ from harness.contracts import Upstream
 from harness.encode import encode
 from harness.errors import UserError
 from harness.features import time_mean
+from harness.recipe import checkpoint_folder
 from upstreams.card import Card
-from upstreams.icl import checkpoint as checkpoints
-from upstreams.icl.checkpoint import SHIPPED, Checkpoint, Meta, load, new_network, probe
+from upstreams.checkpoints import backbone_fields, probe
+from upstreams.icl.checkpoint import Checkpoint, Meta, find, load, new_network
 from upstreams.icl.model import build, build_input
-from upstreams.icl.posttrain import backbone_fields
 from upstreams.icl.settings import Settings
 
 SETTINGS = Settings(hidden=(16, 16), block_dim=8)
@@ -232,13 +232,13 @@ def ship(monkeypatch: pytest.MonkeyPatch, folder: Path, settings: Settings, dige
     path = folder / "toy" / "seed0.safetensors"
     made(Toy(), settings).save(path)
     (path.parent / "SHA256SUMS").write_text(f"{digest or sha256_file(path)}  seed0.safetensors\n")
-    monkeypatch.setattr(checkpoints, "SHIPPED", folder)
+    monkeypatch.setattr(Checkpoint, "shipped", folder)
 
 
 def test_given_beats_cached_beats_shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: Path) -> None:
     ship(monkeypatch, tmp_path / "ship", SETTINGS)
     assert upstream(None).path == tmp_path / "ship" / "toy" / "seed0.safetensors"
-    cached = checkpoints.checkpoint_folder("icl", "toy", SETTINGS.hash) / "seed0.safetensors"
+    cached = checkpoint_folder("icl", "toy", SETTINGS.hash) / "seed0.safetensors"
     made(Toy(), seed=2).save(cached)
     assert upstream(None).path == cached
     assert upstream(file).path == file
@@ -263,8 +263,8 @@ def test_a_shipped_one_with_a_wrong_checksum_is_refused(monkeypatch: pytest.Monk
 def test_the_shipped_checkpoints_are_of_the_default_recipe_and_of_this_backbone(seed: int) -> None:
     from upstreams import catalogue
 
-    path = checkpoints.find("whisper_tiny", Settings(), seed)
-    assert path == SHIPPED / "whisper_tiny" / f"seed{seed}.safetensors"
+    path = find("whisper_tiny", Settings(), seed)
+    assert path == Checkpoint.shipped / "whisper_tiny" / f"seed{seed}.safetensors"
     assert path.stat().st_size < 5 << 20
     meta = load(path).meta
     assert meta.seed == seed and meta.data_hash and meta.choices[0].layers == meta.layers

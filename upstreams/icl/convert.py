@@ -16,7 +16,8 @@ from torch import Tensor
 
 from harness.contracts import Upstream
 from harness.errors import UserError
-from upstreams.icl.checkpoint import Checkpoint, Meta, new_network, probe
+from upstreams.checkpoints import probe
+from upstreams.icl.checkpoint import Checkpoint, Meta, new_network
 from upstreams.icl.settings import from_options
 from upstreams.weights import load_tensors, sha256_file
 

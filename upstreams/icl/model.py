@@ -10,8 +10,6 @@ A card's options: `block` (speaker, content, joint), `form` (utterance, frame), 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import sys
 from collections.abc import Sequence
@@ -23,16 +21,15 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from harness.config import parse
-from harness.contracts import Level, Upstream
+from harness.contracts import Level
 from harness.errors import UserError
-from harness.features import time_mean
 from harness.train import step_seed
-from upstreams import weights
 from upstreams.icl import checkpoint as checkpoints
 from upstreams.icl import network as networks
 from upstreams.icl.checkpoint import Checkpoint
 from upstreams.icl.network import InputMap, Network
 from upstreams.icl.settings import VARIABLES, Settings, from_options
+from upstreams.posttrained import Head, PostTrained
 
 if TYPE_CHECKING:
     from upstreams.card import Card
@@ -63,13 +60,17 @@ def build(card: Card, name: str, backbone: str | None, recipe_seed: int, checkpo
             f"{', '.join(found.meta.settings.supervised)} only"
         )
     head = RandomProjection(found, blocks, recipe_seed) if options.random else Blocks(found, blocks)
-    return PostTrained(name, found, path, head, options.form)
+    return _upstream(name, found, path, head, options.form)
 
 
 def build_input(backbone_name: str, recipe_seed: int, checkpoint: Path | None) -> PostTrained:
     """What the network gets, frame by frame, untrained: the same layers and the same standardisation."""
     found, path = checkpoints.of(backbone_name, Settings(), recipe_seed, checkpoint)
-    return PostTrained(f"{backbone_name}+input", found, path, Untrained(found), "frame")
+    return _upstream(f"{backbone_name}+input", found, path, Untrained(found), "frame")
+
+
+def _upstream(name: str, found: Checkpoint, path: Path, head: Head, form: Level) -> PostTrained:
+    return PostTrained(name, [(found, path)], head, [networks, sys.modules[__name__]], form)
 
 
 class Blocks(nn.Module):
@@ -128,56 +129,3 @@ class RandomProjection(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         made: Tensor = self.inputs(hidden) @ self.matrix
         return made
-
-
-class PostTrained(nn.Module):
-    """A map on a frozen backbone's hidden states; follows `harness.contracts.Upstream`."""
-
-    num_layers = 1
-
-    def __init__(
-        self, name: str, found: Checkpoint, path: Path, head: Blocks | Untrained | RandomProjection, form: Level
-    ):
-        super().__init__()
-        self.name, self.base, self.path, self.head = name, found.meta.backbone, path, head
-        self.level: Level = form
-        self.dim = head.dim
-        self.stride = found.meta.stride if form == "frame" else 0
-        self.checkpoint = found
-        self.fingerprint = _fingerprint(found, {**head.options, "form": form})
-        self.requires_grad_(False).eval()
-
-    def check_base(self, base: Upstream) -> None:
-        """Raise UserError unless `base` is the backbone that the checkpoint was trained on."""
-        self.checkpoint.check_base(base, str(self.path))
-
-    def layers(self, waves: Sequence[Tensor]) -> list[Tensor]:
-        raise UserError(f"{self.name} stands on {self.base}: encode waves with that and hand its states to `transform`")
-
-    @torch.no_grad()
-    def transform(self, layers: Sequence[Tensor]) -> list[Tensor]:
-        """One (T, L, D) a wave -> one (T, 1, dim), or (1, 1, dim) at level 'utterance', where time is averaged first; a
-        mean that was taken already, (1, L, D), gives the same. Raises UserError for other layers."""
-        return [self._one(hidden) for hidden in layers]
-
-    def _one(self, hidden: Tensor) -> Tensor:
-        meta = self.checkpoint.meta
-        want = meta.backbone_layers, meta.backbone_dim
-        if tuple(hidden.shape[1:]) != want:
-            raise UserError(
-                f"{self.path} was trained on {want[0]} layers x {want[1]} of {meta.backbone}, found "
-                f"{' x '.join(map(str, hidden.shape[1:]))}: this is another backbone"
-            )
-        below = time_mean(hidden)[None] if self.level == "utterance" else hidden.float()
-        above: Tensor = self.head(below)
-        return above[:, None]
-
-    def train(self, mode: bool = True) -> PostTrained:
-        """Frozen: it stays in eval mode."""
-        return super().train(False)
-
-
-def _fingerprint(found: Checkpoint, options: dict[str, Any]) -> str:
-    # the backbone's own fingerprint is not in it: a cell and the store count the backbone they run on beside this
-    weights_sha = hashlib.sha256(json.dumps([found.meta.tensors_sha256, found.meta.backbone]).encode()).hexdigest()
-    return weights.fingerprint([networks, sys.modules[__name__]], weights_sha, options)

@@ -14,27 +14,31 @@ import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
-from harness.contracts import TrialSpec
+from harness import distributed
 from harness.errors import UserError
 from harness.recipe import Job
-from harness.results import atomic_write, identity_hash
-from harness.train import Outcome, fit
-from upstreams.icl.checkpoint import Checkpoint, Choice, Meta, halved, load, new_network, probe
+from harness.results import atomic_write
+from harness.train import Outcome
+from upstreams import recipes
+from upstreams.checkpoints import probe
+from upstreams.icl.checkpoint import Checkpoint, Choice, Meta, halved
 from upstreams.icl.convert import converted
 from upstreams.icl.settings import BLOCKS, PRESETS, Settings, from_options
 from upstreams.icl.training import Crossed, Input, Learner, Validation, inputs, plan
+from upstreams.recipes import Train, Training, given, meta_fields, wanted_splits
 
 SELECTION_SEED = 0
 
 
-class Recipe:
+class Recipe(recipes.Recipe):
     """Follows `harness.recipe.Recipe`."""
 
     data = "tasks/mini/crossed.yaml"
+    checkpoint = Checkpoint
+    settings: Settings
 
     @staticmethod
     def options(parser: argparse.ArgumentParser) -> None:
@@ -82,45 +86,16 @@ class Recipe:
         )
 
     def __init__(self, args: argparse.Namespace):
-        names = {*Settings.model_fields, "preset"}
-        given = {name: value for name, value in vars(args).items() if name in names}
-        self.convert: Path | None = getattr(args, "convert", None)
-        self.given = given
-        self.settings = from_options(given, "posttrain.py icl")
+        self.given = given(args, Settings)
+        self.convert = getattr(args, "convert", None)
+        self.settings = from_options(self.given, "posttrain.py icl")
 
-    def run(self, job: Job) -> list[Path]:
-        if self.convert is not None:
-            return [self._convert(job)]
-        missing = [seed for seed in job.seeds if job.again or not self._made(job, seed)]
-        made = _Making(job, self.settings) if missing else None
-        for seed in missing:
-            assert made is not None
-            made.train(seed, self._path(job, seed))
-        return [self._path(job, seed) for seed in job.seeds]
+    def making(self, job: Job) -> Train:
+        return _Making(job, self.settings).train
 
-    def _convert(self, job: Job) -> Path:
+    def converted(self, job: Job) -> Checkpoint:
         assert self.convert is not None
-        if len(job.seeds) > 1:
-            raise UserError("--convert reads one checkpoint: give the one seed that it was trained with")
-        checkpoint = converted(self.convert, job.backbone, self.given, job.seeds[0])
-        path = job.out or job.folder_of(checkpoint.meta.recipe_hash) / f"seed{job.seeds[0]}.safetensors"
-        checkpoint.save(path)
-        return path
-
-    def _path(self, job: Job, seed: int) -> Path:
-        return job.out or job.folder_of(self.settings.hash) / f"seed{seed}.safetensors"
-
-    def _made(self, job: Job, seed: int) -> bool:
-        """Whether the file is there already, of this recipe, seed, data and backbone."""
-        path = self._path(job, seed)
-        if not path.is_file():
-            return False
-        try:
-            meta = load(path).meta
-        except UserError as error:
-            raise UserError(f"{error}; --again writes a new one in its place") from None
-        found = meta.recipe_hash, meta.seed, meta.data_hash, meta.backbone_fingerprint
-        return found == (self.settings.hash, seed, job.data_hash, job.backbone.fingerprint)
+        return converted(self.convert, job.backbone, self.given, job.seeds[0])
 
 
 class _Making:
@@ -131,46 +106,28 @@ class _Making:
         backbone, wanted = job.backbone, settings.layers
         if wanted.isdigit() and int(wanted) >= backbone.num_layers:
             raise UserError(f"--layers {wanted}: {backbone.name} has layers 0 to {backbone.num_layers - 1}")
-        for name in ("train", "val"):
-            if name not in job.splits:
-                raise UserError(f"{job.data_path.name}: splits `train` and `val` wanted, found {', '.join(job.splits)}")
-        ids = [u.id for split in job.splits.values() for u in split.utterances]
-        job.features.prepare(ids, "means", f"features of {backbone.name}")
+        wanted_splits(job, "train", "val")
+        job.prepare("means")
         self.train_set, self.val_set = (
             Crossed(job.splits[name], job.features, job.device) for name in ("train", "val")
         )
         self.choices = self._choose()
 
-    def _identity(self, what: str, seed: int, tried: list[Input]) -> str:
-        job = self.job
-        return identity_hash(
-            {
-                "what": what,
-                "settings": self.settings.model_dump(mode="json"),
-                "data": job.data_hash,
-                "backbone": job.backbone.fingerprint,
-                "seed": seed,
-                "inputs": [asdict(one) for one in tried],
-                "device": job.device,
-            }
-        )
+    def _training(self, what: str, seed: int, tried: list[Input]) -> Training:
+        return Training(self.job, self.settings, what, seed, {"inputs": [asdict(one) for one in tried]})
 
-    def _fit(self, tried: list[Input], seed: int, what: str) -> tuple[Learner, Validation, list[Outcome]]:
-        learner = Learner(self.train_set, tried, self.settings, seed)
+    def _fit(
+        self, training: Training, tried: list[Input], log: Path | None = None
+    ) -> tuple[Learner, Validation, list[Outcome]]:
+        learner = Learner(self.train_set, tried, self.settings, training.seed)
         validation = Validation(self.val_set, learner)
-        identity = self._identity(what, seed, tried)
-        # a file a run: another recipe, data or backbone begins its own and never meets this one
-        kept = self.job.folder_of(self.settings.hash) / f"{what.replace(' ', '-')}-{identity[:12]}.training.pt"
-        self._kept = kept
-        outcomes = fit(
+        outcomes = training.fit(
             learner,
-            [TrialSpec(self.settings.lr, seed)] * len(tried),
+            [self.settings.lr] * len(tried),
             learner.batch,
             lambda k: validation.score(learner.networks[k]),
             plan(self.settings),
-            checkpoint=kept,
-            identity=identity,
-            what=what,
+            log=log,
         )
         return learner, validation, outcomes
 
@@ -179,12 +136,13 @@ class _Making:
         tried = inputs(self.settings, self.job.backbone.num_layers)
         if len(tried) == 1:
             return []
-        identity = self._identity("choice", SELECTION_SEED, tried)
-        path = self.job.folder_of(self.settings.hash) / f"choice-{identity[:12]}.json"
+        training = self._training("choosing the input", SELECTION_SEED, tried)
+        path = self.job.folder_of(self.settings.hash) / f"choice-{training.identity[:12]}.json"
         stored = _stored(path)
+        distributed.barrier()  # no process writes before all have looked
         if stored:
             return stored
-        _, _, outcomes = self._fit(tried, SELECTION_SEED, "choosing the input")
+        _, _, outcomes = self._fit(training, tried)
         choices = []
         for one, outcome in zip(tried, outcomes, strict=True):
             if not outcome.diverged:
@@ -201,8 +159,8 @@ class _Making:
         if not choices:
             raise UserError(f"every input diverged ({outcomes[0].diverged}); give a smaller --lr")
         choices.sort(key=lambda choice: (choice.eer, choice.loss))
-        atomic_write(path, (json.dumps([c.model_dump() for c in choices], indent=1) + "\n").encode())
-        self._discard()
+        text = json.dumps([c.model_dump() for c in choices], indent=1) + "\n"
+        training.finish(lambda: atomic_write(path, text.encode()))
         return choices
 
     def train(self, seed: int, path: Path) -> None:
@@ -213,7 +171,8 @@ class _Making:
             chosen = Input(tuple(best.layers), best.kind, best.standardise)
         else:
             (chosen,) = inputs(settings, job.backbone.num_layers)
-        learner, validation, (outcome,) = self._fit([chosen], seed, f"training seed {seed}")
+        training = self._training(f"training seed {seed}", seed, [chosen])
+        learner, validation, (outcome,) = self._fit(training, [chosen], path.with_suffix(".csv"))
         if outcome.diverged or outcome.last is None:
             raise UserError(f"seed {seed} diverged ({outcome.diverged}); give a smaller --lr")
         learner.load_state(0, halved(outcome.last))
@@ -221,43 +180,22 @@ class _Making:
         score = validation.score(learner.networks[0])
         eers = {f"{block}_eer": value for block, value in validation.eers(learner.networks[0]).items()}
         meta = self._meta(chosen, seed, {**eers, "loss": score.loss})
-        network = new_network(settings, meta.layers, meta.kind, meta.backbone_dim)
+        network = Checkpoint.network_of(meta)
         network.load_state_dict(learner.state(0))
-        Checkpoint(meta, network, probe(job.backbone)).save(path)
-        self._discard()
+        checkpoint = Checkpoint(meta, network, probe(job.backbone))
+        training.finish(lambda: checkpoint.save(path))
         shown = ", ".join(f"{name.removesuffix('_eer')} EER {value:.2f} %" for name, value in eers.items())
         job.say(f"seed {seed}: {_words(chosen)}; crossed validation: {shown}")
 
     def _meta(self, chosen: Input, seed: int, validation: dict[str, float]) -> Meta:
-        job, backbone = self.job, self.job.backbone
         return Meta(
-            origin="harness/posttrain.py icl",
-            settings=self.settings,
-            recipe_hash=self.settings.hash,
-            seed=seed,
-            data=f"{job.data.suite}/{job.data.name} version {job.data.version}",
-            data_hash=job.data_hash,
             layers=list(chosen.layers),
             kind=chosen.kind,
             standardise=chosen.standardise,
             choices=self.choices,
             validation=validation,
-            **backbone_fields(backbone),
+            **meta_fields(self.job, self.settings, seed),
         )
-
-    def _discard(self) -> None:
-        """The state of a training that has come to its end."""
-        self._kept.unlink(missing_ok=True)
-
-
-def backbone_fields(backbone: Any) -> dict[str, Any]:
-    return {
-        "backbone": backbone.name,
-        "backbone_fingerprint": backbone.fingerprint,
-        "backbone_layers": backbone.num_layers,
-        "backbone_dim": backbone.dim,
-        "stride": backbone.stride,
-    }
 
 
 def _stored(path: Path) -> list[Choice]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-from harness.config import parse
-from harness.errors import UserError
-from harness.results import identity_hash
+from upstreams import checkpoints
 from upstreams.icl.loss import OrthMode
 
 Variant = Literal["joint", "speaker_only", "content_only"]
@@ -23,12 +21,9 @@ VARIABLES = ("speaker", "content")
 """The intervened variables: rows and columns of the crossed table."""
 
 
-class Settings(BaseModel):
+class Settings(checkpoints.Settings):
     """A recipe. Defaults are the preset `mini`, sized for 20 voices x 48 sentences; `paper` the authors' figures."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    version: int = 1
-    """Raised when the recipe gives other weights for a reason that no field below shows."""
     variant: Variant = "joint"
     residual: bool = False
     """A further block that no variable supervises, kept orthogonal to the others."""
@@ -62,10 +57,6 @@ class Settings(BaseModel):
     def blocks(self) -> tuple[str, ...]:
         return (*self.supervised, "residual") if self.residual else self.supervised
 
-    @property
-    def hash(self) -> str:
-        return identity_hash(self.model_dump(mode="json"))
-
 
 PRESETS: dict[str, dict[str, Any]] = {
     "mini": {},
@@ -82,9 +73,4 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 def from_options(options: dict[str, Any], where: str) -> Settings:
     """Settings from a card's or the command line's options, with an optional `preset`. Raises UserError."""
-    given = dict(options)
-    preset = given.pop("preset", "mini")
-    if preset not in PRESETS:
-        raise UserError(f"{where}: preset {preset!r} unknown; one of {', '.join(PRESETS)} wanted")
-    settings: Settings = parse(Settings, PRESETS[preset] | given, where)
-    return settings
+    return checkpoints.from_options(Settings, PRESETS, options, where)

@@ -16,11 +16,10 @@ from functools import cache
 from pathlib import Path
 
 from harness.errors import UserError
+from harness.metrics_sequences import BETWEEN_WORDS
 from harness.text import normalise
 from tasks.manifest import read_manifest
 
-PHONES = "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH"
-BETWEEN_WORDS = " | "
 MEMBER = "pocketsphinx/model/en-us/cmudict-en-us.dict"
 LICENCE_MEMBER = "/licenses/LICENSE"
 SPELLED = {"colourful": "colorful", "organise": "organize"}
@@ -44,7 +43,7 @@ def phones(text: str, scratch: Path = Path("scratch")) -> str:
     missing = sorted({word for word in found if word not in known})
     if missing or not found:
         raise ValueError(f"not in the CMU dictionary: {', '.join(missing)}" if missing else f"no word in {text!r}")
-    return BETWEEN_WORDS.join(known[word] for word in found)
+    return f" {BETWEEN_WORDS} ".join(known[word] for word in found)
 
 
 def write_lexicon(mini: Path, scratch: Path) -> str:

@@ -1,0 +1,167 @@
+"""What the recipes of post-trained upstreams share: one checkpoint a seed, made once, resumed where it stopped."""
+
+from __future__ import annotations
+
+import argparse
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from harness import distributed
+from harness.contracts import DevScore, Learner, TrialSpec
+from harness.errors import UserError
+from harness.recipe import Job
+from harness.results import identity_hash
+from harness.schedules import Rate
+from harness.train import Outcome, Plan, fit
+from upstreams.checkpoints import Checkpoint, Settings, backbone_fields
+
+Train = Callable[[int, Path], None]
+"""Trains one seed and writes its checkpoint to the path, by `Training.finish`."""
+
+
+def given(args: argparse.Namespace, kind: type[Settings]) -> dict[str, Any]:
+    """The settings that the command line names."""
+    names = {*kind.model_fields, "preset"}
+    return {name: value for name, value in vars(args).items() if name in names}
+
+
+class Recipe(ABC):
+    """What `harness.recipe.Recipe` asks for beside the options. A family fills in `making` and `converted`."""
+
+    checkpoint: ClassVar[type[Checkpoint[Any, Any]]]
+    settings: Settings
+    convert: Path | None = None
+    """A file of the authors' own to read in place of training."""
+
+    @abstractmethod
+    def making(self, job: Job) -> Train:
+        """Reads features and data; called only where a seed's checkpoint is missing."""
+
+    @abstractmethod
+    def converted(self, job: Job) -> Checkpoint[Any, Any]:
+        """The checkpoint in the file `convert`."""
+
+    def current(self, meta: Any, job: Job) -> bool:
+        """Whether a file of this recipe and seed is of what else it depends on; a family may add to that."""
+        same: bool = meta.data_hash == job.data_hash and meta.backbone_fingerprint == job.backbone.fingerprint
+        return same
+
+    def run(self, job: Job) -> list[Path]:
+        if self.convert is not None:
+            return [self._convert(job)]
+        paths = {seed: job.out or job.folder_of(self.settings.hash) / f"seed{seed}.safetensors" for seed in job.seeds}
+        missing = [seed for seed, path in paths.items() if job.again or not self._made(job, path, seed)]
+        distributed.barrier()  # no process writes before all have looked
+        train = self.making(job) if missing else None
+        for seed in missing:
+            assert train is not None
+            train(seed, paths[seed])
+        return list(paths.values())
+
+    def _convert(self, job: Job) -> Path:
+        if len(job.seeds) > 1:
+            raise UserError("--convert reads one checkpoint: give the one seed that it was trained with")
+        checkpoint = self.converted(job)
+        path = job.out or job.folder_of(checkpoint.meta.recipe_hash) / f"seed{job.seeds[0]}.safetensors"
+        checkpoint.save(path)
+        return path
+
+    def _made(self, job: Job, path: Path, seed: int) -> bool:
+        """Whether the file is there already, of this recipe, seed, data and backbone."""
+        if not path.is_file():
+            return False
+        try:
+            meta = self.checkpoint.load(path).meta
+        except UserError as error:
+            raise UserError(f"{error}; --again writes a new one in its place") from None
+        return (meta.recipe_hash, meta.seed) == (self.settings.hash, seed) and self.current(meta, job)
+
+
+def meta_fields(job: Job, settings: Settings, seed: int) -> dict[str, Any]:
+    """`Meta`'s fields of a training."""
+    return {
+        "origin": f"harness/posttrain.py {job.family}",
+        "settings": settings,
+        "recipe_hash": settings.hash,
+        "seed": seed,
+        "data": f"{job.data.suite}/{job.data.name} version {job.data.version}",
+        "data_hash": job.data_hash,
+        **backbone_fields(job.backbone),
+    }
+
+
+def wanted_splits(job: Job, *names: str) -> None:
+    """Raise UserError unless the recipe's data has these splits."""
+    if any(name not in job.splits for name in names):
+        wanted = " and ".join(f"`{name}`" for name in names)
+        raise UserError(f"{job.data_path.name}: splits {wanted} wanted, found {', '.join(job.splits)}")
+
+
+@dataclass
+class Training:
+    """One call of `harness.train.fit` for a recipe: what its state belongs to and where that is kept."""
+
+    job: Job
+    settings: Settings
+    what: str
+    seed: int
+    more: dict[str, Any] = field(default_factory=dict)
+    """What else the weights depend on."""
+
+    @property
+    def identity(self) -> str:
+        return identity_hash(
+            {
+                "what": self.what,
+                "settings": self.settings.model_dump(mode="json"),
+                "data": self.job.data_hash,
+                "backbone": self.job.backbone.fingerprint,
+                "seed": self.seed,
+                "device": self.job.device.partition(":")[0],
+                **self.more,
+            }
+        )
+
+    @property
+    def kept(self) -> Path:
+        """The state on disk. A file a run: another recipe, data or backbone begins its own and never meets this one."""
+        name = f"{self.what.replace(' ', '-')}-{self.identity[:12]}.training.pt"
+        return self.job.folder_of(self.settings.hash) / name
+
+    def fit(
+        self,
+        learner: Learner,
+        lrs: Sequence[float],
+        batch: Callable[[int, int], Any],
+        dev: Callable[[int], DevScore],
+        plan: Plan,
+        *,
+        log: Path | None = None,
+        rate: Rate | None = None,
+        on_step: Callable[[int], None] | None = None,
+    ) -> list[Outcome]:
+        """How each trial went, one a learning rate."""
+        return fit(
+            learner,
+            [TrialSpec(lr, self.seed) for lr in lrs],
+            batch,
+            dev,
+            plan,
+            checkpoint=self.kept,
+            identity=self.identity,
+            on_step=on_step,
+            rate=rate,
+            log=log,
+            tensorboard=self.job.tensorboard,
+            what=self.what,
+        )
+
+    def finish(self, write: Callable[[], None]) -> None:
+        """Write what was made and drop the state; of several processes the first does both."""
+        if distributed.rank() == 0:
+            write()
+            self.kept.unlink(missing_ok=True)
+        distributed.barrier()
