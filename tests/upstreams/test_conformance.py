@@ -7,12 +7,15 @@ import pytest
 from harness.check import check
 from upstreams import catalogue
 
+GIVEN = {"speech_ft"}
+"""Cards whose weights come by --checkpoint alone; the family's own tests run the checks."""
+
 
 def _hub_cards() -> list[str]:
     return [n for n in catalogue.names() if (weights := catalogue.card(n).weights) is not None and weights.hub]
 
 
-@pytest.mark.parametrize("name", [n for n in catalogue.names() if n not in _hub_cards()])
+@pytest.mark.parametrize("name", [n for n in catalogue.names() if n not in _hub_cards() and n not in GIVEN])
 def test_embedded_card_passes_every_check(name):
     results = check(catalogue.build(name))
     assert len(results) == 9

@@ -1,0 +1,28 @@
+"""Small made-up checkpoints, in folders as Hugging Face has them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+
+def tensors(seed: int = 0, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    made = {f"block.{i}.weight": torch.randn(5, 3, generator=generator).to(dtype) for i in range(4)}
+    return made | {"scale": torch.randn((), generator=generator).to(dtype), "odd": torch.ones(3, dtype=torch.bool),
+                   "steps": torch.arange(3)}  # fmt: skip
+
+
+def write(folder: Path, content: dict[str, Tensor], **config: object) -> Path:
+    folder.mkdir(parents=True)
+    save_file(content, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({"model_type": "toy"} | config))
+    return folder
+
+
+def same_bits(one: Tensor, other: Tensor) -> bool:
+    return one.dtype == other.dtype and one.shape == other.shape and one.numpy().tobytes() == other.numpy().tobytes()
