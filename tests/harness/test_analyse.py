@@ -139,3 +139,12 @@ def test_from_anywhere_with_help(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "analyse.py vib layers" in done.stdout and "--targets" in done.stdout
+
+
+def test_the_command_that_is_recorded_names_no_folder_of_this_machine(toy: Path) -> None:
+    pytest.importorskip("matplotlib")
+    files = write_stages(toy)
+    for name, out in (("a", ["--out", toy / "a"]), ("b", [f"--out={toy / 'b'}"])):
+        assert call("vib", "layers", "--backbone", "toy", "--device", "cpu", "--checkpoint", files[0], *out) == 0
+        said = json.loads((toy / name / "toy" / "layers.json").read_text())["provenance"]["command"]
+        assert said.startswith("python harness/analyse.py vib layers") and "out" not in said
