@@ -147,6 +147,8 @@ def _tasks(text: str, suite: str) -> list[str]:
     found: list[str] = []
     for name in _names(text):
         if name in ("all", "all_ood"):
+            for broken in resolve("tasks.catalogue:unreadable")(suite):
+                raise UserError(f"{name} wants every task of {suite}: {broken}; mend it, or name the others")
             every = resolve("tasks.catalogue:names")(suite)
             found += [task for task in every if task.endswith("_ood") == (name == "all_ood")]
         else:
@@ -174,8 +176,12 @@ def _list(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     from harness import describe
 
-    print(describe.upstreams() if args.what == "upstreams" else describe.tasks())
-    return 0
+    if args.what == "upstreams":
+        print(describe.upstreams())
+        return 0
+    print(describe.tasks())
+    suites, unreadable = resolve("tasks.catalogue:suites"), resolve("tasks.catalogue:unreadable")
+    return 2 if any(unreadable(suite) for suite in suites()) else 0
 
 
 def _describe(argv: list[str]) -> int:

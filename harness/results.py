@@ -32,6 +32,8 @@ from harness.errors import UserError
 
 SCHEMA: Literal[1] = 1
 RESULT = "result.json"
+UMASK = os.umask(0)
+os.umask(UMASK)
 
 Kind = Literal["ID", "Z", "R", "C"]
 """ID in-domain; Z the in-domain head meets another corpus; R a new head on the other corpus; C a corruption."""
@@ -204,6 +206,7 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         with os.fdopen(handle, "wb") as file:
+            Path(temporary).chmod(0o666 & ~UMASK)  # mkstemp's own mode shuts out everybody else on a shared disk
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -41,13 +41,25 @@ def names(suite: str) -> list[str]:
     read is named in a line and left out."""
     if suite not in suites():
         raise unknown("suite", suite, suites())
-    found = []
+    found, broken = _read(suite)
+    for error in broken:
+        note(f"left out: {error}")
+    return [name for stem in found for name in (stem, stem + OOD)]
+
+
+def unreadable(suite: str) -> list[UserError]:
+    """What is wrong with each YAML of a suite that cannot be read."""
+    return _read(suite)[1]
+
+
+def _read(suite: str) -> tuple[list[str], list[UserError]]:
+    found, broken = [], []
     for path in sorted((HERE / suite).glob("*.yaml")):
         try:
             found += [path.stem] if _task(path) else []
         except UserError as error:
-            note(f"left out: {error}")
-    return [name for stem in found for name in (stem, stem + OOD)]
+            broken.append(error)
+    return found, broken
 
 
 def load(name: str, suite: str) -> tuple[Task, bool]:

@@ -173,7 +173,7 @@ class Checkpoint(Generic[M, N]):
             raise UserError(f"checkpoint {path} does not exist") from None
         except (SafetensorError, OSError) as error:
             raise UserError(
-                f"{path}: wanted an {cls.title} checkpoint (safetensors), but it cannot be read: {error}"
+                f"{path}: wanted a checkpoint of {cls.title} (safetensors), but it cannot be read: {error}"
             ) from None
         except ValidationError as error:
             first = error.errors()[0]

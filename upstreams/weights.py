@@ -31,6 +31,9 @@ from harness.paths import cache_dir
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 """Names of a checkpoint's weights in a Hugging Face folder, in the order they are looked for."""
 
+TORCH_FILES = (b"PK\x03\x04", b"\x80")
+"""How files of torch.save begin: a zip archive, or in the old format a pickle."""
+
 EMBEDDED = Path(__file__).resolve().parent / "weights"
 """What a card's `weights.file` is relative to."""
 
@@ -111,6 +114,9 @@ def load_plain(path: Path) -> Any:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        with path.open("rb") as file:
+            if not file.read(4).startswith(TORCH_FILES):
+                raise UserError(f"{path}: wanted model weights, but it is neither safetensors nor a file of torch.save")
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
+from harness.errors import UserError
 from harness.paths import ROOT
 
 
@@ -153,3 +154,10 @@ def test_a_locale_without_unicode_prints_what_it_can() -> None:
     script = [sys.executable, str(ROOT / "harness" / "run.py"), "list", "upstreams"]
     done = subprocess.run(script, capture_output=True, text=True, env=environment)
     assert done.returncode == 0 and "icl_speaker" in done.stdout, done.stderr
+
+
+def test_a_broken_task_fails_the_list_and_all_of_them(monkeypatch, capsys):
+    monkeypatch.setattr("tasks.catalogue.unreadable", lambda suite: [UserError(f"{suite}.yaml is not readable YAML")])
+    assert main(["list", "tasks"]) == 2 and "asv_ood" in capsys.readouterr().out
+    assert main(["-u", "fbank", "-d", "all"]) == 2
+    assert "all wants every task of mini: mini.yaml is not readable YAML; mend it" in capsys.readouterr().err

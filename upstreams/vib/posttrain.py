@@ -59,7 +59,7 @@ class Recipe(recipes.Recipe):
         add("--raw", dest="standardise", action="store_false", default=none, help="the input as it is")
         add("--beta", type=_beta, default=none, help="weight of the KL: first,last, or one number (paper: 0.1,1)")
         add("--epochs", type=int, default=none, help="passes over the data")
-        add("--hold", type=int, default=none, help="epochs at the end with the last beta")
+        add("--hold", type=int, default=none, help="epochs at the end with the last beta (default a tenth)")
         add("--batch", type=int, default=none, help="utterances a micro-batch")
         add("--accumulate", type=int, default=none, help="micro-batches an update (default 1)")
         add("--lr", type=float, default=none, help="greatest learning rate (paper: 1e-3, for large models 1e-4)")
@@ -77,6 +77,9 @@ class Recipe(recipes.Recipe):
         self.data = f"tasks/mini/vib_{self.settings.target or 'text'}.yaml"
 
     def making(self, job: Job) -> Train:
+        if self.settings.stage == "acoustic":
+            for seed in job.seeds:  # before minutes of encoding
+                self.condition(job, seed)
         return _Making(self, job).train
 
     def converted(self, job: Job) -> Checkpoint:
@@ -96,6 +99,8 @@ class Recipe(recipes.Recipe):
         try:
             text, path = Checkpoint.of(job.backbone.name, wanted, seed, self.text)
         except UserError as error:
+            if self.text is not None:
+                raise
             raise UserError(f"{error}, or give one by --text FILE") from None
         text.check_base(job.backbone, str(path))
         for name in ("stage", "dim", "bottleneck"):

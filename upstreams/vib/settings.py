@@ -64,7 +64,7 @@ class Settings(checkpoints.Settings):
         if min(self.beta) < 0:
             raise ValueError("beta: 0 or more wanted")
         if self.hold >= self.epochs:
-            raise ValueError(f"hold: fewer than the {self.epochs} epochs wanted, found {self.hold}")
+            raise ValueError(f"hold: less than epochs ({self.epochs}) wanted, found {self.hold}; give a smaller --hold")
         return self
 
 
@@ -89,6 +89,9 @@ def from_options(options: dict[str, Any], where: str) -> Settings:
         raise UserError(f"{where}: stage acoustic wants a target, one of {', '.join(TARGETS)}")
     trained_for = "text" if stage != "acoustic" or target not in TARGETS else target
     presets = {name: of_stage[trained_for] for name, of_stage in PRESETS.items()}
+    epochs = options.get("epochs")
+    if isinstance(epochs, int) and "hold" not in options:
+        options = {**options, "hold": epochs // 10}  # as the presets have it
     return checkpoints.from_options(Settings, presets, options, where)
 
 

@@ -233,7 +233,7 @@ def test_paper_preset_holds_the_authors_figures() -> None:
         ({"stage": "acoustic"}, "wants a target"),
         ({"stage": "text", "target": "speaker"}, "has a target"),
         ({"stage": "acoustic", "target": "mood"}, "target"),
-        ({"hold": 99}, "fewer than the"),
+        ({"hold": 99}, "less than epochs"),
         ({"beta": (-1.0, 1.0)}, "0 or more"),
         ({"preset": "huge"}, "preset 'huge' unknown"),
     ],
