@@ -51,12 +51,12 @@ class FrameLinear:
         self._train: SplitData | None = None
         self._classes: list[str] = []
 
-    def _net(self, num_layers: int, dim: int, classes: int) -> PooledNet:
+    def net(self, num_layers: int, dim: int, classes: int) -> PooledNet:
         return PooledNet(num_layers, dim, classes, self.options.projector, self.hidden)
 
     def learner(self, source: FeatureSource, train: SplitData, specs: Sequence[TrialSpec]) -> PooledLearner:
         classes = self._symbols(train)
-        nets = stacked.seeded(lambda: self._net(source.num_layers, source.dim, len(classes)), specs)
+        nets = stacked.seeded(lambda: self.net(source.num_layers, source.dim, len(classes)), specs)
         return PooledLearner([net.state_dict() for net in nets], self.device, {"classes": stacked.packed(classes)})
 
     def batch(self, source: FeatureSource, train: SplitData, index: int) -> tuple[Tensor, Tensor]:
@@ -81,7 +81,7 @@ class FrameLinear:
         """(T, classes) of each utterance, in the order of the split."""
         weights = dict(state)
         classes = len(stacked.unpacked(weights.pop("classes")))
-        net = self._net(source.num_layers, source.dim, classes)
+        net = self.net(source.num_layers, source.dim, classes)
         net.load_state_dict(weights)
         net = net.to(self.device).eval()
         for utterance in progress(split.utterances, f"{self.name} on {split.name}", len(split.utterances)):

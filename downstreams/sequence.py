@@ -61,7 +61,7 @@ class LinearCTCLearner(stacked.Stacked):
         return each.view(len(logits), -1).mean(dim=1)
 
 
-class _CTCHead(ABC):
+class CTCHead(ABC):
     """What the sequence heads share. Implements `contracts.Head` but for the network.
 
     A batch holds utterances of similar length: they are sorted by duration and cut, and an epoch visits the cuts in a
@@ -139,7 +139,7 @@ class _CTCHead(ABC):
         references = [_reference(dev, u.id) for u in dev.utterances]
         for place, logits in self._scored(state, symbols, source, dev):
             found[place] = symbols.decode(ctc.greedy(logits))
-            target = _target(symbols, references[place])
+            target = spelt(symbols, references[place])
             if target is not None:
                 losses.append(float(ctc.losses(logits[None], torch.tensor([len(logits)]), [target])))
         score = error_rate(found, references, "phone" if symbols.phones else "word")
@@ -171,7 +171,7 @@ class _CTCHead(ABC):
         return self._symbols
 
 
-class LinearCTC(_CTCHead):
+class LinearCTC(CTCHead):
     """SUPERB's PR head: layer mix, Linear 256, Linear to the symbols, each frame by itself."""
 
     name = "linear_ctc"
@@ -183,7 +183,7 @@ class LinearCTC(_CTCHead):
         return LinearCTCLearner([net.state_dict() for net in nets], self.device, fixed)
 
 
-class BLSTMCTC(_CTCHead):
+class BLSTMCTC(CTCHead):
     """SUPERB's ASR head: layer mix, SpecAugment in training, Linear 1024, two BLSTMs of 1024 a direction."""
 
     name = "blstm_ctc"
@@ -194,7 +194,7 @@ class BLSTMCTC(_CTCHead):
         return BLSTM(num_layers, dim, symbols, o.projector, o.hidden, o.layers, o.dropout, o.spec_augment)
 
 
-class ConvCTC(_CTCHead):
+class ConvCTC(CTCHead):
     """The second probe for PR and ASR: layer mix, Linear, ReLU, a convolution over 5 frames, ReLU, Linear."""
 
     name = "conv_ctc"
@@ -221,7 +221,7 @@ def _reference(split: SplitData, utterance_id: str) -> str:
     return split.references[utterance_id]
 
 
-def _target(symbols: ctc.Symbols, reference: str) -> list[int] | None:
+def spelt(symbols: ctc.Symbols, reference: str) -> list[int] | None:
     """None where the reference has a symbol that is none of these: it is never put out, only counted as an error."""
     try:
         return symbols.encode(reference)

@@ -115,12 +115,12 @@ class PooledLinear:
         self._short: set[str] = set()
         self._room = BLOCKS_KEPT
 
-    def _net(self, num_layers: int, dim: int, classes: int) -> PooledNet:
+    def net(self, num_layers: int, dim: int, classes: int) -> PooledNet:
         return PooledNet(num_layers, dim, classes, self.options.projector, self.hidden)
 
     def learner(self, source: FeatureSource, train: SplitData, specs: Sequence[TrialSpec]) -> PooledLearner:
         classes = _classes(train)
-        nets = stacked.seeded(lambda: self._net(source.num_layers, source.dim, len(classes)), specs)
+        nets = stacked.seeded(lambda: self.net(source.num_layers, source.dim, len(classes)), specs)
         return PooledLearner([net.state_dict() for net in nets], self.device, {"classes": stacked.packed(classes)})
 
     def batch(self, source: FeatureSource, train: SplitData, index: int) -> tuple[Tensor, Tensor]:
@@ -198,7 +198,7 @@ class PooledLinear:
         """(n, classes) for each chunk of means (n, L, D)."""
         weights = dict(state)
         classes = len(stacked.unpacked(weights.pop("classes")))
-        net = self._net(len(weights["featurizer.weights"]), weights["projector.weight"].shape[1], classes)
+        net = self.net(len(weights["featurizer.weights"]), weights["projector.weight"].shape[1], classes)
         net.load_state_dict(weights)
         net = net.to(self.device).eval()
         for means in chunks:

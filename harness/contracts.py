@@ -197,3 +197,22 @@ class Head(Protocol):
     def predict(self, state: Mapping[str, Tensor], source: FeatureSource, split: SplitData) -> Iterable[dict[str, Any]]:
         """One prediction a trial or utterance, each with its `id`. `state` is a learner's; empty if untrained."""
         ...
+
+
+class Objective(Protocol):
+    """A head trained together with the encoder below it: what a recipe that fine-tunes minimises. An `nn.Module`.
+
+    Hidden states come as utterances end to end, (N, D), with the frames of each and their ids."""
+
+    metric: str
+    """What `judge` scores by, as in the task's results."""
+
+    def parameters(self) -> Iterable[Any]: ...
+
+    def loss(self, frames: Tensor, lengths: Sequence[int], ids: Sequence[str]) -> Tensor:
+        """The mean over the utterances, a scalar with a gradient."""
+        ...
+
+    def judge(self, batches: Iterable[tuple[Tensor, Sequence[int], Sequence[str]]], split: SplitData) -> DevScore:
+        """The score of a whole split, its frames batch by batch. Raises UserError where an utterance is missing."""
+        ...

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from harness import distributed
 from harness.audio import content_key
 from harness.config import Rows, Strict, parse, read_yaml
-from harness.contracts import Form, SplitData, Upstream
+from harness.contracts import Form, Objective, SplitData, Upstream, Utterance
 from harness.errors import UserError
 from harness.features import Features
 from harness.paths import cache_dir
@@ -43,6 +43,13 @@ class Recipe(Protocol):
         ...
 
 
+class HeadSpec(Strict):
+    """A head by name, and what it is told."""
+
+    name: str
+    options: dict[str, Any] = {}
+
+
 class RecipeData(Strict):
     """A recipe's data, from YAML: named splits of manifests that lie in `data/<corpus>` beside the file."""
 
@@ -53,6 +60,12 @@ class RecipeData(Strict):
     splits: dict[str, list[Rows]]
     disjoint: dict[str, list[list[str]]] = {}
     """By 'speaker', 'recording' or 'text': groups of splits that must not share any."""
+    kind: Literal["classification", "words", "phones"] | None = None
+    """What a recipe with a head trains for; None where the recipe needs none."""
+    label: Literal["speaker", "label"] = "label"
+    """Of kind classification: the manifest's column."""
+    heads: dict[str, HeadSpec] = {}
+    """By the recipe's preset: what is trained on top, and thrown away."""
     note: str = ""
 
 
@@ -92,9 +105,44 @@ class Job:
     def splits(self) -> dict[str, SplitData]:
         """Rows by split name. Raises UserError for a split without rows, and where two share what they must not."""
         corpora = resolve("tasks.catalogue:Corpora")(self.data_path.parent)
-        found = {name: SplitData(name, corpora.rows(wanted)) for name, wanted in self.data.splits.items()}
+        found = {name: self._split(name, corpora.rows(wanted)) for name, wanted in self.data.splits.items()}
         resolve("tasks.splits:disjoint")({name: split.utterances for name, split in found.items()}, self.data.disjoint)
         return found
+
+    def _split(self, name: str, rows: list[Utterance]) -> SplitData:
+        kind, label = self.data.kind, self.data.label
+        if kind is None:
+            return SplitData(name, rows)
+        lexicon = None
+        if kind == "phones":
+            lexicon = resolve("tasks.lexicon:read_lexicon")(self.data_path.parent / "lexicon.csv")
+        one = resolve("tasks.references:reference")
+        found = {u.id: one(u, kind, label, lexicon) for u in rows}
+        empty = next((u for u in rows if not found[u.id]), None)
+        if empty is not None:
+            raise UserError(f"{self.data_path.name}: {kind} wanted in each row, {empty.corpus} {empty.id} has none")
+        return SplitData(name, rows, references=found)
+
+    def beside(self, data_path: Path) -> Job:
+        """The same call on other data."""
+        other = replace(self, data_path=data_path)
+        other.backbone = self.backbone
+        return other
+
+    def head(self, preset: str) -> HeadSpec:
+        """What the data wants trained on top. Raises UserError where it names none for the preset."""
+        found = self.data.heads.get(preset)
+        if found is None:
+            named = ", ".join(self.data.heads) or "none"
+            raise UserError(f"{self.data_path.name}: `heads` wants one for preset {preset}, found {named}")
+        return found
+
+    def objective(self, preset: str, seed: int) -> Objective:
+        """The head that the data names, fresh, on the backbone's last state. Raises UserError for an unknown one."""
+        made: Objective = resolve("downstreams.objectives:build")(
+            self.head(preset).name, self.head(preset).options, self.splits["train"], self.backbone.dim, seed
+        )
+        return made
 
     @cached_property
     def data_hash(self) -> str:

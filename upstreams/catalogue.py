@@ -7,6 +7,7 @@ s3prl's own.
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Callable
 from functools import cache
@@ -36,7 +37,17 @@ def names() -> list[str]:
 
 def card(name: str) -> Card:
     """The card behind a name, the suffixes `@backbone` and `+input` left aside. Raises UserError if there is none."""
-    return _card(CARDS, _split(name)[0])
+    return _card_of(_split(name)[0])
+
+
+def _card_of(own: str) -> Card:
+    """The card of `u`, or of the variant `u+suffix`."""
+    stem, plus, suffix = own.partition("+")
+    found = _card(CARDS, stem)
+    if not plus:
+        return found
+    changed: Card = resolve(f"upstreams.{found.family}.model:variant")(found, suffix)
+    return changed
 
 
 @cache
@@ -54,7 +65,7 @@ def describe(name: str) -> dict[str, Any]:
             "note": "one of s3prl's own upstreams",
         }
     own, backbone, untrained = _split(name)
-    found = _card(CARDS, own).model_dump()
+    found = _card_of(own).model_dump()
     if untrained:
         found["note"] = f"what a post-training network gets from {own}, untrained"
     elif backbone is not None:
@@ -91,7 +102,7 @@ def takes_folder(name: str) -> bool:
     if S3PRL.match(name):
         return True
     own, _, untrained = _split(name)
-    family = _card(CARDS, own).family
+    family = _card_of(own).family
     build_family = _family(family)
     fills = build_family is not None and "folder" in signature(build_family).parameters
     return not untrained and (family == BACKBONES or fills)
@@ -103,7 +114,7 @@ def _build(name: str, folder: Path | None, checkpoint: Path | None, recipe_seed:
         bridge: Upstream = resolve("upstreams.s3prl_bridge:S3PRLBackbone")(name.partition(":")[2], folder)
         return bridge
     own, backbone, untrained = _split(name)
-    found = _card(CARDS, own)
+    found = _card_of(own)
     if folder is not None and not takes_folder(name):
         raise UserError(f"{name} stands on a backbone: folder {folder} is for that one, where it is built")
     if untrained:
@@ -132,13 +143,17 @@ def _family(family: str) -> Callable[..., Any] | None:
 
 
 def _split(name: str) -> tuple[str, str | None, bool]:
-    """A name's card, the backbone it stands on (None: on nothing), and whether it ends in '+input'."""
+    """A name's card (or variant of one), the backbone it stands on (None: on nothing), and whether it ends in
+    '+input'."""
     own, at, backbone = name.partition("@")
     untrained = own.endswith("+input") and not at
     own = own.removesuffix("+input") if untrained else own
-    if not re.match(NAME, own) or own not in names():
+    stem, plus, _ = own.partition("+")
+    if not re.match(NAME, stem) or stem not in names():
         raise unknown("upstream", own, names())
-    found = _card(CARDS, own)
+    if plus and not _has_variants(stem):
+        raise unknown("upstream", own, names())
+    found = _card_of(own)
     if found.family == BACKBONES or untrained:
         if at or found.family != BACKBONES:
             raise UserError(
@@ -152,6 +167,11 @@ def _split(name: str) -> tuple[str, str | None, bool]:
         backbones = [other for other in names() if _card(CARDS, other).family == BACKBONES]
         raise unknown("backbone", backbone, backbones)
     return own, backbone, False
+
+
+def _has_variants(stem: str) -> bool:
+    family = _card(CARDS, stem).family
+    return _family(family) is not None and hasattr(importlib.import_module(f"upstreams.{family}.model"), "variant")
 
 
 def _no_checkpoint(name: str, checkpoint: Path | None) -> None:

@@ -137,17 +137,23 @@ class Checkpoint(Generic[M, N]):
     # -- files ------------------------------------------------------------------------------------------------------
 
     def save(self, path: Path) -> None:
+        atomic_write(path, self.bytes())
+
+    def bytes(self) -> bytes:
+        """The file's content, in safetensors."""
         tensors = self._tensors()
         self.meta = self.meta.model_copy(update={"tensors_sha256": digest(tensors)})
         said = json.dumps(self.meta.model_dump(mode="json"), sort_keys=True)
-        atomic_write(path, save(tensors, {KEY: said}))
+        return save(tensors, {KEY: said})
+
+    def kept(self, name: str, value: Tensor) -> Tensor:
+        """A tensor in the type that a file holds it in: matrices in half precision (see `halved`), the rest in
+        single."""
+        return value.half() if self.halves(name, value) else value.float()
 
     def _tensors(self) -> dict[str, Tensor]:
-        """What a file holds: matrices in half precision (see `halved`), the rest and the probe in single."""
-        kept = {
-            name: value.half() if self.halves(name, value) else value.float()
-            for name, value in self.network.state_dict().items()
-        }
+        """What a file holds, the probe with it."""
+        kept = {name: self.kept(name, value) for name, value in self.network.state_dict().items()}
         whole = {**kept, "probe": self.probe.float()}
         return {name: value.detach().cpu().contiguous() for name, value in whole.items()}
 
@@ -157,12 +163,17 @@ class Checkpoint(Generic[M, N]):
         return {name: value.half().float() if cls.halves(name, value) else value for name, value in state.items()}
 
     @classmethod
+    def read(cls, path: Path) -> tuple[str | None, dict[str, Tensor]]:
+        """What a file says of itself, and its tensors. Raises what safetensors and the disk do; `load` puts it well."""
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(KEY)
+            return text, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+
+    @classmethod
     def load(cls, path: Path) -> Self:
         """A checkpoint from its file. Raises UserError: missing, not ours, changed since it was written."""
         try:
-            with safe_open(path, framework="pt") as file:
-                text = (file.metadata() or {}).get(KEY)
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            text, tensors = cls.read(path)
             if text is None:
                 raise UserError(
                     f"{path} is no {cls.title} checkpoint of this project (it does not say of which recipe it is); the "
@@ -201,7 +212,7 @@ class Checkpoint(Generic[M, N]):
         cached = checkpoint_folder(cls.family, backbone, settings.hash) / f"seed{seed}.safetensors"
         if cached.is_file():
             return cached
-        for path in sorted((cls.shipped / backbone.replace(":", "_")).glob(f"*seed{seed}.safetensors")):
+        for path in sorted((cls.shipped / backbone.replace(":", "_")).glob(f"*seed{seed}.safetensors*")):
             check_sha256(path, _shipped_sum(path))
             if cls.load(path).meta.recipe_hash == settings.hash:
                 return path

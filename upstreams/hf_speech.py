@@ -118,13 +118,17 @@ class HFSpeech(backbones.Backbone):
 
     def encode(self, waves: Tensor) -> Tensor:
         """(B, n) -> (B, T, L, D), T = floor((n - window) / stride) + 1."""
-        if self.normalize:
-            # Population variance and 1e-7, as transformers' Wav2Vec2FeatureExtractor.
-            centred = waves - waves.mean(dim=1, keepdim=True)
-            waves = centred / (centred.square().mean(dim=1, keepdim=True) + 1e-7).sqrt()
-        found = self.model(backbones.pad_to(waves, self.window), output_hidden_states=True)
+        found = self.model(backbones.pad_to(self.normalised(waves), self.window), output_hidden_states=True)
         # transformers 5 gives the last hidden state of 'large' models before the final norm; elsewhere the two are one
         return torch.stack([*found.hidden_states[:-1], found.last_hidden_state], dim=2)
+
+    def normalised(self, waves: Tensor) -> Tensor:
+        """(B, n) as the checkpoint wants them."""
+        if not self.normalize:
+            return waves
+        # Population variance and 1e-7, as transformers' Wav2Vec2FeatureExtractor.
+        centred = waves - waves.mean(dim=1, keepdim=True)
+        return centred / (centred.square().mean(dim=1, keepdim=True) + 1e-7).sqrt()
 
 
 def _receptive_field(kernels: list[int], strides: list[int]) -> int:

@@ -96,7 +96,7 @@ def test_the_loss_is_that_of_the_network_over_all_frames(name) -> None:
     learner = head.learner(source, train, [TrialSpec(1e-2, 0), TrialSpec(1e-2, 1)])
     layers, labels = head.batch(source, train, 1)
     for k, loss in enumerate(learner.losses((layers, labels), [0, 1])):
-        net = head._net(L, D, len(PHONES))
+        net = head.net(L, D, len(PHONES))
         net.load_state_dict({key: value for key, value in learner.state(k).items() if key != "classes"})
         torch.testing.assert_close(F.cross_entropy(net(layers.transpose(0, 1)), labels), loss)
 

@@ -70,7 +70,7 @@ def test_the_mean_of_the_frames_logits_is_the_logit_of_the_mean() -> None:
     source, train = corpus()
     head = PooledLinear({"batch": 4})
     state = head.learner(source, train, [TrialSpec(1e-3, 2)]).state(0)
-    net = head._net(L, D, 3)
+    net = head.net(L, D, 3)
     net.load_state_dict({name: value for name, value in state.items() if name != "classes"})
     frames = source.frames("train0")
     torch.testing.assert_close(net(frames).mean(dim=0), net(source.mean("train0")[None])[0])

@@ -1,5 +1,9 @@
 """Speech-FT as an upstream: a backbone's encoder with other weights, fine-tuned and merged with its own.
 
+    speech_ft_asr                            a recipe's checkpoint, merged a quarter of the way
+    speech_ft_asr+alpha0.5                   the same checkpoint, half of the way
+    speech_ft_asr+lora                       a baseline of the same task: plain, unstable, l2, features, lora, dora,
+                                             early
     speech_ft --checkpoint FOLDER            what harness/merge.py wrote: weights with their settings beside them
     speech_ft@hubert_base --checkpoint FILE  any weights of that backbone's encoder, also fairseq's and s3prl's
                                              (`foreign`); the settings are the backbone's
@@ -10,10 +14,12 @@ It stands on nothing: the waves go through it alone. What it is compared with is
 
 from __future__ import annotations
 
+import hashlib
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -23,16 +29,66 @@ from harness.config import parse
 from harness.contracts import Level
 from harness.errors import UserError
 from upstreams import backbones, catalogue, hf_speech, weights, whisper
-from upstreams.speech_ft import foreign, sources
+from upstreams.speech_ft import assemble, encoder, foreign, merge, sources
+from upstreams.speech_ft import checkpoint as checkpoints
+from upstreams.speech_ft.settings import BASELINES, Baseline, Settings, alpha_of, from_options
 
 if TYPE_CHECKING:
     from upstreams.card import Card
 
 
 class Options(BaseModel):
-    """A card's options: there are none."""
+    """A card's options; none of them for the card whose weights are given."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    task: str | None = None
+    """What was fine-tuned on; several by '+' jointly."""
+    preset: str = "mini"
+    after: tuple[str, ...] = ()
+    """Tasks of the rounds before, of sequential Speech-FT."""
+    merged: tuple[str, ...] = ()
+    """Tasks whose separately fine-tuned models are merged, in place of `task`."""
+    method: Literal["linear", "ties"] = "linear"
+    baseline: Baseline | None = None
+    alpha: float | None = None
+
+    def wanted(self, name: str) -> list[Settings]:
+        """The recipes whose checkpoints are merged."""
+        shared: dict[str, Any] = {"preset": self.preset, "baseline": self.baseline}
+        tasks = self.merged or (self.task,)
+        return [from_options({**shared, "task": task, "after": self.after}, f"card of {name}") for task in tasks]
+
+    def distance(self) -> float:
+        return alpha_of(self.baseline) if self.alpha is None else self.alpha
+
+
+def variant(card: Card, suffix: str) -> Card:
+    """A card under a name with `+suffix`: a baseline, or another alpha. Raises UserError for another suffix."""
+    options = parse(Options, card.options, "card's options")
+    number = re.fullmatch(r"alpha(\d+(?:\.\d+)?)", suffix)
+    if options.task is None and not options.merged:
+        raise UserError(f"+{suffix}: a card with a recipe wanted, such as speech_ft_asr")
+    if number and float(number[1]) <= 1:
+        told = {"alpha": float(number[1])}
+        how = f"alpha {float(number[1]):g}"
+    elif suffix in BASELINES:
+        told = {"baseline": suffix, "alpha": alpha_of(suffix)}  # type: ignore[dict-item]
+        how = WORDS[suffix]
+    else:
+        raise UserError(f"+{suffix}: +alphaA with A from 0 to 1 wanted, or one of +{', +'.join(BASELINES)}")
+    recipe = f"{(card.recipe or '').partition(';')[0]}; {how}"
+    return card.model_copy(update={"options": {**card.options, **told}, "recipe": recipe})
+
+
+WORDS = {
+    "plain": "not merged: stable fine-tuning alone, alpha 1",
+    "unstable": "without the stable schedule, merged at alpha 0.25",
+    "l2": "held near the pre-trained weights by an L2 penalty, not merged",
+    "features": "held near the pre-trained features by a penalty, not merged",
+    "lora": "LoRA in place of all weights, merged back whole",
+    "dora": "DoRA in place of all weights, merged back whole",
+    "early": "the early checkpoint, after 20 % of the updates, not merged",
+}
 
 
 class Refined(nn.Module):
@@ -48,7 +104,9 @@ class Refined(nn.Module):
         self.inside, self.derived_from, self.path = inside.requires_grad_(False).eval(), derived_from, checkpoint
         self.name, self.dim, self.num_layers, self.stride = inside.name, inside.dim, inside.num_layers, inside.stride
         identity = {"derived_from": derived_from, "inside": inside.fingerprint}
-        self.fingerprint = weights.fingerprint([foreign, sys.modules[__name__]], sha256, identity)
+        # the merge's own modules: a change in them is a change of the features
+        made_by = [foreign, merge, assemble, checkpoints, sys.modules[__name__]]
+        self.fingerprint = weights.fingerprint(made_by, sha256, identity)
         super().train(False)
 
     def layers(self, waves: Sequence[Tensor]) -> list[Tensor]:
@@ -77,9 +135,11 @@ def build(
     Raises UserError: bad options, no checkpoint, one of another model, one that was merged from other weights than the
     backbone's.
     """
-    parse(Options, card.options, f"card of {name}, options")
+    options = parse(Options, card.options, f"card of {name}, options")
     if backbone is None:
         raise UserError(f"card of {name}: `backbone` is missing; name the one meant by the bare name")
+    if options.task is not None or options.merged:
+        return _from_recipes(options, name, backbone, recipe_seed, checkpoint, folder)
     if checkpoint is None:
         raise UserError(
             f"{name} is given its weights: make them with python harness/merge.py PRETRAINED FINETUNED --alpha 0.25 "
@@ -89,11 +149,7 @@ def build(
         raise UserError(
             f"checkpoint {checkpoint} does not exist: wanted what harness/merge.py wrote, or a file of weights"
         )
-    if catalogue.S3PRL.match(backbone):
-        raise UserError(f"{name}: {backbone} is built by s3prl and cannot be given weights; name one of our own cards")
-    below = catalogue.card(backbone)
-    if below.options.get("kind") not in (*foreign.KINDS, "whisper"):
-        raise UserError(f"{name}: {backbone} has no weights that could be fine-tuned; wanted a HuBERT, wav2vec 2.0 …")
+    below = _card_below(name, backbone)
     if checkpoint.is_dir():
         file = weights.weights_file(checkpoint)
         sha256 = weights.sha256_file(file)
@@ -107,6 +163,40 @@ def build(
         inside = backbones.build(below, name, folder)
         _fill(inside, checkpoint)
     return Refined(inside, backbone, checkpoint, sha256)
+
+
+def _from_recipes(
+    options: Options, name: str, backbone: str, seed: int, path: Path | None, folder: Path | None
+) -> Refined:
+    """The merge of a backbone with what recipes made of it."""
+    wanted = options.wanted(name)
+    if path is not None and len(wanted) > 1:
+        raise UserError(f"{name} is merged of {len(wanted)} checkpoints: --checkpoint names one; leave it out")
+    inside: Any = backbones.build(_card_below(name, backbone), backbone, folder)
+    module = encoder.inner(inside)
+    theta0 = dict(module.state_dict())
+    found = assemble.found_for(wanted, backbone, seed, path)
+    began, rounds = assemble.began(found[0][0].meta.settings, backbone, theta0, seed)
+    for one, place in found:
+        one.check_base(inside, str(place))
+        if one.meta.before_sha256 != assemble.before_sha256(rounds):
+            raise UserError(f"{place} was fine-tuned from another merge than there is now; make it again with --again")
+    thetas = [one.finetuned(began) for one, _ in found]
+    module.load_state_dict(assemble.combined(began, thetas, options.method, options.distance()))
+    told = [one.meta.tensors_sha256 for one in (*rounds, *(one for one, _ in found))]
+    sums = "|".join([inside.fingerprint, *told, options.method, f"{options.distance():g}"])
+    inside.name = name
+    return Refined(inside, backbone, found[0][1], hashlib.sha256(sums.encode()).hexdigest())
+
+
+def _card_below(name: str, backbone: str) -> Card:
+    """Raises UserError for a backbone whose weights cannot be replaced."""
+    if catalogue.S3PRL.match(backbone):
+        raise UserError(f"{name}: {backbone} is built by s3prl and cannot be given weights; name one of our own cards")
+    below = catalogue.card(backbone)
+    if below.options.get("kind") not in (*foreign.KINDS, "whisper"):
+        raise UserError(f"{name}: {backbone} has no weights that could be fine-tuned; wanted a HuBERT, wav2vec 2.0 …")
+    return below
 
 
 def _check_origin(file: Path, name: str, backbone: str, below: Card) -> None:
