@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from harness import cell_training, cell_upstream, s3prl_practice
+from harness.cell_command import command
 from harness.cell_head import build_head, reads_test
 from harness.config import OODSplit, Preset, Runtime
 from harness.contracts import Form, Head, SplitData
@@ -318,12 +319,5 @@ class Cell:
             selection=chosen,
             layer_weights=[] if mix is None else [round(float(w), 6) for w in torch.softmax(mix, 0)],
             splits=splits,
-            provenance=provenance(self.watch, self.runtime.device, self._command(splits)),
+            provenance=provenance(self.watch, self.runtime.device, command(self, splits["test"])),
         )
-
-    def _command(self, splits: Mapping[str, SplitResult]) -> str:
-        name = self.name
-        parts = ["python harness/run.py -u", name.upstream, "-d", f"{self.task.task}_ood", "--suite", name.suite]
-        parts += ["--head", self.head_name, "--preset", self.preset_name, "--seed", str(self.seed)]
-        parts += ["--recipe-seed", str(self.recipe_seed)]
-        return " ".join(parts + ["--s3prl-practice"] * (splits["test"].as_s3prl is not None))

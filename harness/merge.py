@@ -5,10 +5,12 @@
     python harness/merge.py PRETRAINED FINETUNED FINETUNED --method arithmetic --coefficients=1,-1 --out FOLDER
 
 The default is Speech-FT's: a quarter of the way from the pre-trained to the fine-tuned, of several along the mean of
-their ways. PRETRAINED is a Hugging Face folder, or a file of weights with its config.json beside it. FINETUNED is the
-same, or a HuBERT or wav2vec 2.0 checkpoint of fairseq or s3prl. Two large models are streamed, not held in memory.
+their ways. PRETRAINED is a Hugging Face folder, or a file of weights (of shards, their index) with its config.json
+beside it. FINETUNED is the same, or a HuBERT or wav2vec 2.0 checkpoint of fairseq or s3prl. Files of DeCoAR 2.0 need no
+config.json. Two large models in safetensors are streamed, not held in memory.
 
     python harness/run.py check -u speech_ft --checkpoint FOLDER
+    python harness/run.py check -u decoar2 -k FOLDER
 """
 
 from __future__ import annotations
@@ -62,7 +64,8 @@ def _parser() -> Parser:
         "--alpha",
         type=float,
         default=usual.alpha,
-        help="how far to go: 0 pre-trained, 1 fine-tuned (default %(default)s)",
+        help="how far to go. linear, sequential: from 0, pre-trained, to 1, fine-tuned; ties, arithmetic: any finite "
+        "number, times which their delta is added; the authors of ties take 1 (default %(default)s)",
     )
     parser.add_argument(
         "--method",

@@ -1,13 +1,16 @@
 """The command line that trains an upstream family's recipe and keeps its checkpoints.
 
     python harness/posttrain.py icl --backbone whisper_tiny
-    python harness/posttrain.py icl --backbone hubert_base -k FOLDER --seeds 0,1,2
-    python harness/posttrain.py icl --help
+    python harness/posttrain.py vib --stage text
+    python harness/posttrain.py vib --stage acoustic --target speaker     # on the stage text of the same seed
+    python harness/posttrain.py speech_ft --task asr
+    python harness/posttrain.py speech_ft --task sid --baseline lora --backbone hubert_base -k FOLDER --seeds 0,1,2
+    python harness/posttrain.py speech_ft --help                          # a family's own options after its name
 
 A checkpoint goes to ~/.cache/post-superb/checkpoints (POST_SUPERB_CACHE moves it), where the family's upstreams
 look for it. Interrupted, the same command goes on from there and ends in the same numbers. Several GPUs:
 
-    torchrun --nproc-per-node 4 harness/posttrain.py icl --backbone hubert_base -k FOLDER
+    torchrun --nproc-per-node 4 harness/posttrain.py speech_ft --task asr --backbone hubert_base -k FOLDER
 """
 
 from __future__ import annotations

@@ -79,29 +79,29 @@ class S3PRLModule(nn.Module):
 class S3PRLBackbone(backbones.Backbone):
     """One of s3prl's own upstreams as one of ours: in eval mode, one wave at a time, its frame count checked.
 
-    `ckpt` is what s3prl's entry takes under that name, a file or a folder. The length check of s3prl itself
-    lets up to half of the frames be cut in silence; here a count further than 2 frames (or 30 ms, where that
-    is more) from ceil(n / stride) is a UserError. Frames within that are cut or the last repeated.
+    `ckpt` is what s3prl's entry takes under that name, a file or a folder; `name` is the upstream's own where a
+    card gives it one. The length check of s3prl itself lets up to half of the frames be cut in silence; here a
+    count further than 2 frames (or 30 ms, where that is more) from ceil(n / stride) is a UserError. Frames within
+    that are cut or the last repeated.
     """
 
-    def __init__(self, name: str, ckpt: str | Path | None = None):
-        if name not in THEIRS:
-            raise unknown("s3prl upstream", name, THEIRS)
+    def __init__(self, entry: str, ckpt: str | Path | None = None, *, name: str | None = None):
+        if entry not in THEIRS:
+            raise unknown("s3prl upstream", entry, THEIRS)
+        own = name or f"s3prl:{entry}"
         if ckpt is not None and not Path(ckpt).exists():
-            raise UserError(
-                f"s3prl:{name}: checkpoint {ckpt} does not exist: wanted the file or folder its entry takes"
-            )
-        model = _built(name, {} if ckpt is None else {"ckpt": str(ckpt)})
+            raise UserError(f"{own}: checkpoint {ckpt} does not exist: wanted the file or folder its entry takes")
+        model = _built(entry, own, {} if ckpt is None else {"ckpt": str(ckpt)})
         stride = model.get_downsample_rates("hidden_states")
         if not isinstance(stride, int) or isinstance(stride, bool):
-            raise UserError(f"s3prl:{name} has stride {stride!r}: only one integer stride for all layers fits here")
+            raise UserError(f"{own} has stride {stride!r}: only one integer stride for all layers fits here")
         with torch.no_grad():
             states = model([torch.randn(SAMPLE_RATE, generator=torch.Generator().manual_seed(0))])["hidden_states"]
         if len({state.shape[1:] for state in states}) != 1:
-            raise UserError(f"s3prl:{name} has layers of different sizes: only one size for all layers fits here")
+            raise UserError(f"{own} has layers of different sizes: only one size for all layers fits here")
         super().__init__(
-            f"s3prl:{name}",
-            _identity(name, model),
+            own,
+            _identity(name or entry, model),
             dim=states[0].shape[2],
             num_layers=len(states),
             stride=stride,
@@ -121,16 +121,16 @@ class S3PRLBackbone(backbones.Backbone):
         return torch.cat(encoded)
 
 
-def _built(name: str, arguments: dict[str, str]) -> Any:
+def _built(entry: str, name: str, arguments: dict[str, str]) -> Any:
     try:
         with _no_code_in_pickles():
-            return getattr(hub, name)(**arguments).eval()
+            return getattr(hub, entry)(**arguments).eval()
     except UserError:
         raise
     except Exception as error:  # s3prl's entries raise whatever they like
         hint = "" if arguments else ", and -k FOLDER_OR_FILE if it needs a checkpoint"
-        reason = f"{type(error).__name__}: {error}"[:300]
-        raise UserError(f"s3prl:{name} could not be built ({reason}): check its requirements{hint}") from error
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise UserError(f"{name} could not be built ({reason}): check its requirements{hint}") from error
 
 
 @contextmanager
@@ -166,7 +166,8 @@ def _entry(name: str) -> Callable[..., S3PRLModule]:
     """What s3prl.hub holds for one of our names.
 
     `ckpt`, its runner's -k, is a backbone's folder or a post-trained upstream's checkpoint; `base_folder`, the folder
-    of the backbone below, and `recipe_seed` can be given in S3PRLUpstream's extra_conf.
+    of the backbone below or of the one that the checkpoint's weights go into, and `recipe_seed` can be given in
+    S3PRLUpstream's extra_conf.
     """
 
     def entry(
@@ -178,9 +179,12 @@ def _entry(name: str) -> Callable[..., S3PRLModule]:
     ) -> S3PRLModule:
         if model_config is not None:
             raise UserError(f"{name} takes no model_config (-g): write a card instead")
-        plain = catalogue.card(name).family == catalogue.BACKBONES
-        place = {"folder" if plain and "+" not in name else "checkpoint": ckpt}
-        upstream = catalogue.build(name, recipe_seed=recipe_seed, **place)  # type: ignore[arg-type]
+        own_folder = catalogue.takes_folder(name)
+        if own_folder and catalogue.card(name).backbone is None:
+            upstream = catalogue.build(name, recipe_seed=recipe_seed, folder=ckpt)
+        else:
+            into = base_folder if own_folder else None
+            upstream = catalogue.build(name, recipe_seed=recipe_seed, checkpoint=ckpt, folder=into)
         return S3PRLModule(upstream, base_of(upstream, folder=base_folder))
 
     entry.__doc__ = f"Post-SUPERB's upstream {name}."
@@ -188,12 +192,10 @@ def _entry(name: str) -> Callable[..., S3PRLModule]:
 
 
 def _hub_names() -> list[str]:
-    cards = {name: catalogue.card(name).family == catalogue.BACKBONES for name in catalogue.names()}
-    plain = [name for name, is_backbone in cards.items() if is_backbone]
-    return [
-        *cards,
-        *(f"{name}@{base}" for name, is_backbone in cards.items() if not is_backbone for base in plain),
-    ]
+    cards = {name: catalogue.card(name) for name in catalogue.names()}
+    plain = [name for name, card in cards.items() if card.family == catalogue.BACKBONES]
+    above = [name for name, card in cards.items() if card.backbone is not None]
+    return [*cards, *(f"{name}@{base}" for name in above for base in plain)]
 
 
 def register() -> list[str]:

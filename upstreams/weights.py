@@ -21,14 +21,17 @@ from urllib.request import getproxies
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
 from harness.errors import UserError
 from harness.paths import cache_dir
 
-WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+INDEX = ".safetensors.index.json"
+"""How the index ends that lists the shards of a large checkpoint's weights."""
+
+WEIGHT_FILES = ("model.safetensors", f"model{INDEX}", "pytorch_model.bin")
 """Names of a checkpoint's weights in a Hugging Face folder, in the order they are looked for."""
 
 TORCH_FILES = (b"PK\x03\x04", b"\x80")
@@ -111,6 +114,8 @@ def load_plain(path: Path) -> Any:
     Of classes beyond torch's own only argparse's Namespace is read, in which s3prl keeps settings: it has no code."""
     if not path.is_file():
         raise UserError(f"weights file {path} does not exist")
+    if path.name.endswith(INDEX):
+        return {name: tensor for shard in shards(path) for name, tensor in load_plain(shard).items()}
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -128,8 +133,45 @@ def load_plain(path: Path) -> Any:
         raise UserError(f"{path}: wanted model weights, but it cannot be read: {error}") from None
 
 
+def shards(index: Path) -> list[Path]:
+    """The files of a sharded checkpoint, beside its index and sorted by name; they may be links, as they are in the
+    Hugging Face cache.
+
+    Raises UserError: an index that is none, a shard that is missing, unreadable or named with a path, tensors in it
+    other than those that the index has there.
+    """
+    where = _weight_map(index)
+    files = [index.parent / name for name in sorted(set(where.values()))]
+    for shard in files:
+        if not shard.is_file():
+            raise UserError(f"{index} names {shard.name}, which is missing beside it: fetch all shards")
+        try:
+            with safe_open(shard, framework="pt") as file:
+                found = set(file.keys())
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"{shard}: wanted model weights, but it cannot be read: {error}") from None
+        if odd := sorted(found ^ {tensor for tensor, its in where.items() if its == shard.name}):
+            raise UserError(f"{shard} and {index.name} disagree on the tensor {odd[0]}: fetch both again")
+    return files
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    """Tensor -> the name of its shard."""
+    where = read_json(index).get("weight_map")
+    if not isinstance(where, dict) or not where or not all(isinstance(name, str) for name in where.values()):
+        raise UserError(f"{index}: weight_map wanted, from tensors to names of shards, found {type(where).__name__}")
+    for name in where.values():
+        if "/" in name or "\\" in name or not name.endswith(".safetensors"):
+            raise UserError(f"{index}: wanted shards that are .safetensors files beside it, found {name!r}")
+    return where
+
+
 def sha256_file(path: Path) -> str:
-    """Hex sha256 of a file's bytes."""
+    """Hex sha256 of a file's bytes; of an index, that of its shards, as `sha256sum model-*.safetensors | sha256sum`
+    prints it."""
+    if path.name.endswith(INDEX):
+        listed = "".join(f"{sha256_file(shard)}  {shard.name}\n" for shard in shards(path))
+        return hashlib.sha256(listed.encode()).hexdigest()
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -194,7 +236,7 @@ def weights_file(folder: Path) -> Path:
     for name in WEIGHT_FILES:
         if (folder / name).is_file():
             return folder / name
-    raise UserError(f"folder {folder} has neither {' nor '.join(WEIGHT_FILES)}: point -k to one that has")
+    raise UserError(f"folder {folder} has none of {', '.join(WEIGHT_FILES)}: point -k to one that has")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -226,8 +268,13 @@ def fetch(repository: str, revision: str | None = None) -> Path:
     if config is None:
         raise _offline(repository, "config.json")
     _fetch_file(repository, "preprocessor_config.json", revision, local)
-    if not any(_fetch_file(repository, name, revision, local) for name in WEIGHT_FILES):
+    found = next(filter(None, (_fetch_file(repository, name, revision, local) for name in WEIGHT_FILES)), None)
+    if found is None:
         raise _offline(repository, " or ".join(WEIGHT_FILES))
+    if found.name.endswith(INDEX):
+        for name in sorted(set(_weight_map(found).values())):
+            if _fetch_file(repository, name, revision, local) is None:
+                raise _offline(repository, name)
     return config.parent
 
 

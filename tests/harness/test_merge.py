@@ -71,6 +71,14 @@ def test_bad_input_is_one_line(here: Path, capsys, argv: list[str], wanted: str)
     assert not (here / "out").exists()
 
 
+def test_a_model_merged_with_itself_is_said_to_be_so(here: Path, capsys) -> None:
+    assert merge.main(["pre", "one", "pre", "--alpha", "0", "--out", "out"]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and said[0].startswith(f"{Path('pre') / 'model.safetensors'}: nothing to merge")
+    assert merge.main(["pre", "one", "two", "--out", "other"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_again_writes_over_it(here: Path) -> None:
     assert merge.main(["pre", "one", "--out", "out"]) == 0
     assert merge.main(["pre", "two", "--out", "out"]) == 2
@@ -108,5 +116,6 @@ def test_help_names_every_method(capsys) -> None:
     with pytest.raises(SystemExit):
         merge.main(["--help"])
     out = " ".join(capsys.readouterr().out.split())
+    assert "ties, arithmetic: any finite number" in out
     for word in ("linear", "sequential", "ties", "arithmetic", "default 0.25", "default 0.2", "--encoder-only"):
         assert word in out

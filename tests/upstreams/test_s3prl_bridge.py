@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 import upstreams.s3prl_bridge as bridge  # before s3prl, which does not import without its shims
@@ -125,6 +126,36 @@ def test_post_trained_cards_are_there_for_every_backbone(tmp_path, monkeypatch):
 def test_the_runners_k_is_the_backbones_folder(hf_folder):
     module = hub.whisper_base(ckpt=str(hf_folder("whisper")))
     assert module.upstream.dim == 32
+
+
+def test_a_checkpoint_of_weights_alone_goes_into_the_backbone_in_base_folder(hf_folder, noise, tmp_path):
+    folder = hf_folder("hubert")
+    moved = {name: value + 0.01 for name, value in load_file(folder / "model.safetensors").items()}
+    save_file(moved, tmp_path / "tuned.safetensors")
+    given = {"ckpt": str(tmp_path / "tuned.safetensors"), "base_folder": str(folder)}
+    module = getattr(hub, "speech_ft@hubert_base")(**given)
+    wanted = catalogue.build("speech_ft@hubert_base", checkpoint=tmp_path / "tuned.safetensors", folder=folder)
+    assert module.base is None and module.upstream.fingerprint == wanted.fingerprint
+    assert torch.equal(module([noise(SECOND)])["last_hidden_state"][0], encode(wanted, [noise(SECOND)])[0][:, -1])
+    assert S3PRLUpstream("speech_ft@hubert_base", path_or_url=given["ckpt"],
+                         extra_conf={"base_folder": given["base_folder"]}).hidden_sizes == [32] * 3  # fmt: skip
+
+
+def test_a_card_that_stands_on_nothing_takes_the_runners_k_for_its_weights(tmp_path, monkeypatch):
+    built = []
+    (tmp_path / "own.yaml").write_text("family: decoar2\n" + CARD)
+    (tmp_path / "fbank_40.yaml").write_text("family: backbones\n" + CARD)
+    monkeypatch.setattr(catalogue, "CARDS", tmp_path)
+    monkeypatch.setattr(bridge.catalogue, "build", lambda name, **given: built.append(given) or Pooled())
+    monkeypatch.setattr(bridge, "base_of", lambda upstream, folder=None: None)
+    added = bridge.register()
+    try:
+        assert added == ["fbank_40", "own"]
+        hub.own(ckpt="x.pt")
+        assert built == [{"recipe_seed": 0, "folder": "x.pt"}]
+    finally:
+        for name in added:
+            delattr(hub, name)
 
 
 def test_an_upstream_of_s3prls_with_a_folder_equals_ours(hf_folder, noise):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import pickle
 from pathlib import Path
@@ -150,12 +152,116 @@ def test_no_connection_is_found_out_before_the_client_retries(tmp_path, monkeypa
 
 
 def test_folder_without_weights_names_what_is_wanted(tmp_path):
-    with pytest.raises(UserError, match=r"neither model\.safetensors nor pytorch_model\.bin"):
+    with pytest.raises(UserError, match=r"none of model\.safetensors, .*\.index\.json, pytorch_model\.bin: "):
         weights.locate(None, "x", tmp_path)
     with pytest.raises(UserError, match="is not a folder"):
         weights.locate(None, "x", tmp_path / "nowhere")
     with pytest.raises(UserError, match="names no weights"):
         weights.locate(None, "x", None)
+
+
+@pytest.fixture
+def sharded(tmp_path) -> Path:
+    """The index of two shards with the tensors a, and b and c."""
+    folder = tmp_path / "sharded"
+    folder.mkdir()
+    save_file({"a": torch.arange(3.0)}, folder / "model-00001-of-00002.safetensors")
+    save_file({"b": torch.ones(2, 2), "c": torch.zeros(1)}, folder / "model-00002-of-00002.safetensors")
+    where = {"c": "model-00002-of-00002.safetensors", "a": "model-00001-of-00002.safetensors"}
+    return rewrite(folder / "model.safetensors.index.json", where | {"b": where["c"]})
+
+
+def rewrite(index: Path, where: object) -> Path:
+    index.write_text(json.dumps({"metadata": {"total_size": 32}, "weight_map": where}))
+    return index
+
+
+def test_shards_are_read_as_one_file(sharded):
+    loaded = weights.load_tensors(weights.weights_file(sharded.parent))
+    assert loaded.keys() == {"a", "b", "c"}
+    assert torch.equal(loaded["a"], torch.arange(3.0)) and torch.equal(loaded["b"], torch.ones(2, 2))
+
+
+def test_one_file_goes_before_shards_and_shards_before_a_pickle(sharded):
+    torch.save({"a": torch.zeros(1)}, sharded.parent / "pytorch_model.bin")
+    assert weights.weights_file(sharded.parent) == sharded
+    save_file({"a": torch.zeros(1)}, sharded.parent / "model.safetensors")
+    assert weights.weights_file(sharded.parent).name == "model.safetensors"
+
+
+def test_the_checksum_of_shards_is_that_of_their_listed_checksums(sharded):
+    lines = [f"{weights.sha256_file(path)}  {path.name}\n" for path in sorted(sharded.parent.glob("*.safetensors"))]
+    wanted = hashlib.sha256("".join(lines).encode()).hexdigest()
+    assert len(lines) == 2 and weights.sha256_file(sharded) == wanted
+    assert weights.locate(None, "x", sharded.parent) == (sharded.parent, sharded, wanted)
+    save_file({"a": torch.arange(3.0) + 1}, sharded.parent / "model-00001-of-00002.safetensors")
+    with pytest.raises(UserError, match="not the one recorded when"):
+        weights.locate(None, "x", sharded.parent)
+
+
+def test_shards_may_be_links_as_in_the_hubs_cache(sharded, tmp_path):
+    (tmp_path / "snapshot").mkdir()
+    for path in sharded.parent.iterdir():
+        (tmp_path / "snapshot" / path.name).symlink_to(path)
+    index = tmp_path / "snapshot" / sharded.name
+    assert weights.load_tensors(index).keys() == {"a", "b", "c"}
+    assert weights.sha256_file(index) == weights.sha256_file(sharded)
+
+
+@pytest.mark.parametrize("read", [weights.load_tensors, weights.sha256_file, weights.shards])
+@pytest.mark.parametrize("name", ["../secret.safetensors", "/secret.safetensors", "a\\b.safetensors", "a/b.safetensors",
+                                  "pytorch_model.bin", ""])  # fmt: skip
+def test_a_shard_that_leaves_the_folder_or_is_no_safetensors_is_refused(sharded, tmp_path, name, read):
+    save_file({"a": torch.zeros(1)}, tmp_path / "secret.safetensors")
+    with pytest.raises(UserError, match="wanted shards that are .safetensors files beside it, found "):
+        read(rewrite(sharded, {"a": name}))
+
+
+@pytest.mark.parametrize("read", [weights.load_tensors, weights.sha256_file])
+def test_missing_and_broken_shards_are_named(sharded, read):
+    second = sharded.parent / "model-00002-of-00002.safetensors"
+    os.truncate(second, 30)
+    with pytest.raises(UserError, match="model-00002-of-00002.safetensors: wanted model weights, but it cannot be"):
+        read(sharded)
+    second.unlink()
+    with pytest.raises(UserError, match="index.json names model-00002-of-00002.safetensors, which is missing"):
+        read(sharded)
+
+
+@pytest.mark.parametrize("where", [None, [], {}, {"a": 1}])
+def test_an_index_without_a_map_is_refused(sharded, where):
+    with pytest.raises(UserError, match="weight_map wanted, from tensors to names of shards"):
+        weights.load_tensors(rewrite(sharded, where))
+
+
+@pytest.mark.parametrize(
+    ("where", "shard", "tensor"),
+    [
+        ({"a": 1, "b": 2}, 2, "c"),
+        ({"a": 1, "b": 1, "c": 2}, 1, "b"),
+        ({"a": 1, "b": 2, "c": 2, "d": 2}, 2, "d"),
+    ],
+    ids=["left out", "elsewhere", "not there"],
+)
+def test_an_index_and_shards_that_disagree_are_refused(sharded, where, shard, tensor):
+    rewrite(sharded, {name: f"model-0000{number}-of-00002.safetensors" for name, number in where.items()})
+    with pytest.raises(UserError, match=f"0000{shard}-of-00002.safetensors and .* disagree on the tensor {tensor}:"):
+        weights.load_tensors(sharded)
+
+
+def test_shards_that_cannot_be_had_from_the_hub_are_named(sharded, monkeypatch):
+    (sharded.parent / "config.json").write_text("{}")
+    (sharded.parent / "model-00002-of-00002.safetensors").rename(sharded.parent / "kept.safetensors")
+    monkeypatch.setattr(weights, "_hub_reachable", lambda: False)
+
+    def cached(repository, name, revision, local):
+        return sharded.parent / name if (sharded.parent / name).exists() else None
+
+    monkeypatch.setattr(weights, "_fetch_file", cached)
+    with pytest.raises(UserError, match="someone/model/model-00002-of-00002.safetensors is not in"):
+        weights.fetch("someone/model")
+    (sharded.parent / "kept.safetensors").rename(sharded.parent / "model-00002-of-00002.safetensors")
+    assert weights.fetch("someone/model") == sharded.parent
 
 
 def test_fingerprint_follows_weights_options_and_source(tmp_path):

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from harness.errors import UserError
-from harness.progress import progress
+from harness.progress import note, progress
 from harness.results import atomic_file, atomic_write
 from upstreams import weights
 from upstreams.speech_ft import merge
@@ -37,6 +37,8 @@ class How:
 
     method: str = "linear"
     alpha: float = 0.25
+    """linear and sequential: from 0, the pre-trained model, to 1, the fine-tuned; ties and arithmetic: any finite
+    number, times which their delta is added."""
     density: float = 0.2
     """Of TIES: the share of each delta that is kept."""
     coefficients: tuple[float, ...] = ()
@@ -80,7 +82,8 @@ def merge_folders(
 ) -> Path:
     """Merge checkpoints into the folder `out`: weights, and the settings beside the pre-trained ones. Returns the file.
 
-    `encoder_only`: heads and the like need not agree; the pre-trained model's stay as they are.
+    `encoder_only`: heads and the like need not agree; the pre-trained model's stay as they are. A fine-tuned model
+    whose deltas are all 0 is named in a line on the standard error stream.
 
     The weights are written last, whole or not at all. Raises UserError: a checkpoint that is missing, unreadable, not
     of the pre-trained one's names, shapes, types or settings; a folder that holds a model (unless `again`); a full
@@ -93,7 +96,7 @@ def merge_folders(
     source = pretrained if pretrained.is_dir() else pretrained.parent
     if out.resolve() in {(p if p.is_dir() else p.parent).resolve() for p in (pretrained, *finetuned)}:
         raise UserError(f"--out {out} holds one of the checkpoints to merge: choose another folder")
-    config = read_settings(source)
+    config = read_settings(pretrained)
     for place in finetuned:
         same_settings(config, place)
     with ExitStack() as files:
@@ -103,17 +106,22 @@ def merge_folders(
         for theta in thetas:
             same_tensors(theta0, theta)
         said = _said(theta0, thetas, how)
+        moved: set[Path] = set()
         try:
             with atomic_file(target) as file:
-                _write(file, theta0, said, _merged(theta0, thetas, how))
+                _write(file, theta0, said, _merged(theta0, thetas, how, moved))
                 for name in BESIDE:
                     if (source / name).is_file():
                         atomic_write(out / name, (source / name).read_bytes())
+                    elif name == "config.json":  # DeCoAR 2.0's, which has none
+                        atomic_write(out / name, json.dumps(config).encode())
                     else:
                         (out / name).unlink(missing_ok=True)
         finally:
             with suppress(OSError):  # what is left of a failed merge: an empty folder, else nothing to remove
                 out.rmdir()
+        for path in dict.fromkeys(theta.path for theta in thetas if theta.path not in moved):
+            note(f"{path}: nothing to merge, since its weights equal those of {theta0.path}: all deltas are 0")
     return target
 
 
@@ -125,8 +133,8 @@ def _said(theta0: Weights, thetas: Sequence[Weights], how: How) -> dict[str, str
     return {"format": "pt", KEY: json.dumps(made, sort_keys=True)}
 
 
-def _merged(theta0: Weights, thetas: Sequence[Weights], how: How) -> Callable[[str], Tensor]:
-    """By name, the merged tensor."""
+def _merged(theta0: Weights, thetas: Sequence[Weights], how: How, moved: set[Path]) -> Callable[[str], Tensor]:
+    """By name, the merged tensor. Files with a delta other than 0 are added to `moved`."""
     floors = [_floor(theta0, theta, how.density) for theta in thetas] if how.method == "ties" else None
     combine = how.combine(len(thetas), floors)
 
@@ -139,6 +147,7 @@ def _merged(theta0: Weights, thetas: Sequence[Weights], how: How) -> Callable[[s
             if not all(torch.equal(base, other) for other in others):
                 raise UserError(f"{name}, {base.dtype}, differs between the checkpoints: only floats can be merged")
             return base
+        moved.update(theta.path for theta, other in zip(thetas, others, strict=True) if not torch.equal(base, other))
         made = combine(base, others)
         if not bool(torch.isfinite(made).all()):
             raise UserError(

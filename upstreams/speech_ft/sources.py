@@ -1,6 +1,7 @@
 """Checkpoints as a merge reads them: tensors by comparable names, one at a time where the file allows it.
 
-A file in safetensors under `transformers`' names is streamed; any other (a pickle, fairseq's names) is read whole.
+A file in safetensors, or the shards of one, under `transformers`' names is streamed; any other (a pickle, fairseq's
+names) is read whole.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from harness.errors import UserError
 from upstreams import hf_speech, weights
+from upstreams.decoar2 import checkpoint as decoar2
 from upstreams.speech_ft import foreign
 
 KEY = "speech_ft"
@@ -25,7 +27,14 @@ KEY = "speech_ft"
 PINNED = ("final_proj", "label_embs_concat")
 """Of HuBERT's pre-training: these never move."""
 
-ENCODERS = {"whisper": ("conv1.", "conv2.", "embed_positions.", "layers.", "layer_norm.")}
+DECOAR2 = "decoar2"
+"""The model type of DeCoAR 2.0, which `transformers` does not have: its files have no config.json, its merges this type
+in one."""
+
+ENCODERS = {
+    "whisper": ("conv1.", "conv2.", "embed_positions.", "layers.", "layer_norm."),
+    DECOAR2: decoar2.ENCODER,
+}
 """How an encoder's tensors begin, by model type; others have `hf_speech.ENCODER`."""
 
 COMPUTES = (
@@ -45,17 +54,21 @@ class Weights:
         Raises UserError: no such file, one that cannot be read, another model's names."""
         if not place.exists():
             raise UserError(f"{place} does not exist: wanted a Hugging Face folder or a file of weights")
-        self.path = weights.weights_file(place) if place.is_dir() else place
+        self.path = _file_in(place)
         self.encoder = ENCODERS.get(kind, hf_speech.ENCODER)
-        self.partial = encoder_only
+        self.partial = encoder_only or kind == DECOAR2
         """Only the encoder counts."""
         self.held: dict[str, Tensor] = {}
-        self.file: Any = files.enter_context(_opened(self.path)) if self.path.suffix == ".safetensors" else None
-        self.metadata: dict[str, str] = (self.file.metadata() or {}) if self.file else {}
-        names = list(self.file.keys()) if self.file else list(self._hold(foreign.state(self.path)))
+        opened = [files.enter_context(_opened(file)) for file in _streamed(self.path)]
+        self.files: dict[str, Any] = {}
+        """By the tensor's name in it, the open file; none where the tensors are held."""
+        for file in opened:
+            self.files |= dict.fromkeys(file.keys(), file)
+        self.metadata: dict[str, str] = (opened[0].metadata() or {}) if len(opened) == 1 else {}
+        names = list(self.files) if opened else list(self._hold(foreign.state(self.path)))
         self.names = {_own_name(name, kind): name for name in names}
         if kind in foreign.KINDS and foreign.FIRST["transformers"] not in self.names:
-            self.file, self.partial = None, True
+            self.files, self.partial = {}, True
             self.names = {_own_name(name, kind): name for name in self._hold(foreign.read(self.path))}
         elif len(self.names) < len(names):
             raise UserError(f"{self.path}: a tensor is there under two names; wanted one model's weights")
@@ -70,23 +83,29 @@ class Weights:
 
     def head(self, name: str) -> tuple[str, list[int]]:
         """Type as safetensors calls it, and shape."""
-        if self.file is None:
-            tensor = self.held[self.names[name]]
+        own = self.names[name]
+        if own not in self.files:
+            tensor = self.held[own]
             return stored(torch.empty(0, dtype=tensor.dtype))[0]["dtype"], list(tensor.shape)
-        found = self.file.get_slice(self.names[name])
+        found = self.files[own].get_slice(own)
         return found.get_dtype(), list(found.get_shape())
 
     def tensor(self, name: str) -> Tensor:
-        found: Tensor = self.held[self.names[name]] if self.file is None else self.file.get_tensor(self.names[name])
+        own = self.names[name]
+        found: Tensor = self.files[own].get_tensor(own) if own in self.files else self.held[own]
         return found
 
 
-def read_settings(folder: Path) -> dict[str, Any]:
-    """The pre-trained model's config.json. Raises UserError: missing, not JSON, no model type in it."""
+def read_settings(place: Path) -> dict[str, Any]:
+    """The pre-trained model's config.json, at a folder or beside a file; of DeCoAR 2.0, which has none, its model type.
+    Raises UserError: missing, not JSON, no model type in it."""
+    folder = place if place.is_dir() else place.parent
     if not (folder / "config.json").is_file():
+        if place.exists() and decoar2.is_one(_names(_file_in(place))):
+            return {"model_type": DECOAR2}
         raise UserError(
             f"config.json is missing in {folder}: the pre-trained checkpoint has to be a Hugging Face folder, since the"
-            " merge takes its settings"
+            " merge takes its settings, or DeCoAR 2.0's file"
         )
     config = weights.read_config(folder)
     if not isinstance(config.get("model_type"), str):
@@ -136,6 +155,27 @@ def origin(path: Path) -> str | None:
     return None if text is None else str(json.loads(text)["origin"])
 
 
+def _file_in(place: Path) -> Path:
+    """DeCoAR 2.0's one *.pt in a folder will do too."""
+    return decoar2.file_in(place) if place.is_dir() else place
+
+
+def _names(path: Path) -> list[str]:
+    """A file's tensors as they are named there."""
+    found: list[str] = []
+    for one in _streamed(path):
+        with _opened(one) as file:
+            found += file.keys()
+    return found or list(foreign.state(path))
+
+
+def _streamed(path: Path) -> list[Path]:
+    """The files whose tensors are read one at a time; none for one that is read whole."""
+    if path.name.endswith(weights.INDEX):
+        return weights.shards(path)
+    return [path] if path.suffix == ".safetensors" else []
+
+
 def _opened(path: Path) -> Any:
     try:
         return safe_open(path, framework="pt")
@@ -145,6 +185,8 @@ def _opened(path: Path) -> Any:
 
 def _own_name(name: str, kind: str) -> str:
     """A tensor's name without the prefix of a model with a head, as the family's own loader takes it."""
+    if kind == DECOAR2:
+        return decoar2.own_name(name)
     if kind == "whisper":
         return name.removeprefix("model.").removeprefix("encoder.")
     return hf_speech._own_name(name, kind)

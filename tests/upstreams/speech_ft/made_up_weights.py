@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 
@@ -22,6 +22,21 @@ def write(folder: Path, content: dict[str, Tensor], **config: object) -> Path:
     save_file(content, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps({"model_type": "toy"} | config))
     return folder
+
+
+def shard(folder: Path, count: int = 2) -> Path:
+    """Split the folder's weights over so many files, in the names that `transformers` gives them. Returns the index."""
+    content = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    where = {}
+    for i in range(count):
+        part = {name: content[name] for name in sorted(content)[i::count]}
+        name = f"model-{i + 1:05}-of-{count:05}.safetensors"
+        save_file(part, folder / name, {"format": "pt"})
+        where |= dict.fromkeys(part, name)
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {"total_size": 0}, "weight_map": where}))
+    return index
 
 
 def same_bits(one: Tensor, other: Tensor) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from made_up_weights import same_bits, tensors, write
+from made_up_weights import same_bits, shard, tensors, write
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
@@ -147,8 +147,9 @@ def test_huberts_pre_training_head_stays(tmp_path):
         assert not torch.equal(found["block.0.weight"], begin["block.0.weight"])
 
 
+@pytest.mark.parametrize("shards", [1, 3])
 @pytest.mark.parametrize("method", merge.METHODS)
-def test_one_tensor_of_each_model_is_in_memory(tmp_path, method, monkeypatch):
+def test_one_tensor_of_each_model_is_in_memory(tmp_path, method, shards, monkeypatch):
     alive: Counter[str] = Counter()
     most: Counter[str] = Counter()
     read: Counter[str] = Counter()
@@ -178,6 +179,9 @@ def test_one_tensor_of_each_model_is_in_memory(tmp_path, method, monkeypatch):
 
     monkeypatch.setattr(sources, "safe_open", Watched)
     pre, *fine = (write(tmp_path / f"model{seed}", tensors(seed)) for seed in range(3))
+    if shards > 1:
+        for folder in (pre, *fine):
+            shard(folder, shards)
     gc.collect()
     merge_folders(pre, fine, tmp_path / "out", How(method))
     assert set(most.values()) == {1} and len(most) == 3
@@ -197,6 +201,40 @@ def test_files_and_pickles_will_do(tmp_path, pair):
     torch.save(tensors(1), tmp_path / "old" / "pytorch_model.bin")
     merged = merge_folders(pre, [tmp_path / "old" / "pytorch_model.bin"], tmp_path / "pickle", QUARTER)
     assert all(same_bits(value, load_file(wanted)[name]) for name, value in load_file(merged).items())
+
+
+@pytest.mark.parametrize("which", [[0], [1], [0, 1]], ids=["pretrained", "finetuned", "both"])
+def test_shards_are_merged_as_the_whole_file(tmp_path, pair, which):
+    wanted = load_file(merge_folders(*pair[:1], pair[1:], tmp_path / "whole", QUARTER))
+    places = [shard(folder, 3) if i in which else folder for i, folder in enumerate(pair)]
+    for name, (pre, fine) in {"index": places, "folder": [place if place.is_dir() else place.parent
+                                                          for place in places]}.items():  # fmt: skip
+        found = merge_folders(pre, [fine], tmp_path / name, QUARTER)
+        merged = load_file(found)
+        assert merged.keys() == wanted.keys()
+        assert all(same_bits(merged[tensor], wanted[tensor]) for tensor in wanted)
+        with safe_open(found, framework="pt") as file:
+            said = json.loads(file.metadata()["speech_ft"])
+        assert said["origin"] == sha256_file(places[0] if places[0].is_file() else pre / "model.safetensors")
+
+
+def test_a_missing_shard_leaves_nothing(tmp_path, pair):
+    shard(pair[1])
+    (pair[1] / "model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(UserError, match="names model-00002-of-00002.safetensors, which is missing"):
+        merge_folders(pair[0], [pair[1]], tmp_path / "out", QUARTER)
+    assert not (tmp_path / "out").exists()
+
+
+def test_only_models_without_any_delta_are_said_to_have_none(tmp_path, pair, capsys):
+    content = tensors(0)
+    content["scale"] += 1
+    little = write(tmp_path / "little", content)
+    for method in merge.METHODS:
+        merge_folders(pair[0], [little, pair[0], pair[1]], tmp_path / method, How(method))
+        said = capsys.readouterr().err.splitlines()
+        assert said == [f"{pair[0] / 'model.safetensors'}: nothing to merge, since its weights equal those of "
+                        f"{pair[0] / 'model.safetensors'}: all deltas are 0"]  # fmt: skip
 
 
 def test_what_cannot_be_read_is_one_line(tmp_path, pair):
