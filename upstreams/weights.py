@@ -27,6 +27,7 @@ from torch import Tensor
 
 from harness.errors import UserError
 from harness.paths import cache_dir
+from upstreams.unpacked import shipped
 
 INDEX = ".safetensors.index.json"
 """How the index ends that lists the shards of a large checkpoint's weights."""
@@ -85,7 +86,7 @@ def locate(spec: WeightsSpec | None, name: str, folder: Path | None) -> Source:
     elif spec is None:
         raise UserError(f"{name}: its card names no weights: pass -k FOLDER")
     elif spec.file is not None:
-        file, key = inside(EMBEDDED, spec.file), spec.file
+        file, key = shipped(inside(EMBEDDED, spec.file), spec.sha256), spec.file
     else:
         assert spec.hub is not None
         file, key = weights_file(fetch(spec.hub, spec.revision)), f"{spec.hub}@{spec.revision or 'main'}"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import lzma
 import os
 import pickle
 from pathlib import Path
@@ -81,6 +82,30 @@ def test_wrong_checksum_is_refused(tmp_path, monkeypatch):
     assert weights.locate(WeightsSpec(file="w.safetensors", sha256=right), "x", None).sha256 == right
     with pytest.raises(UserError, match=f"wanted sha256 {'0' * 64}, found {right}"):
         weights.locate(WeightsSpec(file="w.safetensors", sha256="0" * 64), "x", None)
+
+
+def test_compressed_weights_are_unpacked_once_with_their_settings(tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "EMBEDDED", tmp_path / "shipped")
+    folder = tmp_path / "shipped" / "toy"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"model_type": "toy"}')
+    save_file({"a": torch.arange(5.0)}, folder / "w.safetensors")
+    right, content = weights.sha256_file(folder / "w.safetensors"), (folder / "w.safetensors").read_bytes()
+    (folder / "w.safetensors").unlink()
+    (folder / "w.safetensors.xz").write_bytes(lzma.compress(content))
+    spec = WeightsSpec(file="toy/w.safetensors", sha256=right)
+    source = weights.locate(spec, "x", None)
+    assert source.file.read_bytes() == content and source.sha256 == right
+    assert weights.read_config(source.folder) == {"model_type": "toy"}
+    stamp = source.file.stat().st_mtime_ns
+    assert weights.locate(spec, "x", None) == source and source.file.stat().st_mtime_ns == stamp
+    source.file.write_bytes(content[:-4])  # what a full disk or a curious user left
+    assert weights.locate(spec, "x", None).file.read_bytes() == content
+    with pytest.raises(UserError, match=f"wanted sha256 {'0' * 64}, found {right}"):
+        weights.locate(WeightsSpec(file="toy/w.safetensors", sha256="0" * 64), "x", None)
+    (folder / "w.safetensors.xz").write_bytes(lzma.compress(content)[:-20])
+    with pytest.raises(UserError, match="wanted compressed weights, but it is damaged"):
+        weights.locate(spec, "x", None)
 
 
 def test_checksum_is_recorded_at_the_first_load_and_compared_later(tmp_path):

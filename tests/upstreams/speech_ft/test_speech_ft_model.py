@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import lzma
 from pathlib import Path
 
 import pytest
@@ -16,30 +17,37 @@ from upstreams import catalogue, weights
 from upstreams.speech_ft import model
 from upstreams.speech_ft.files import How, merge_folders
 
-WHISPER = weights.EMBEDDED / "whisper_tiny"
+
+@pytest.fixture(scope="module")
+def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded Whisper's folder, unpacked."""
+    folder, shipped = tmp_path_factory.mktemp("whisper"), weights.EMBEDDED / "whisper_tiny"
+    (folder / "model.safetensors").write_bytes(lzma.decompress((shipped / "model.safetensors.xz").read_bytes()))
+    (folder / "config.json").write_text((shipped / "config.json").read_text())
+    return folder
 
 
 @pytest.fixture(scope="module")
-def fine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def fine(tmp_path_factory: pytest.TempPathFactory, whisper: Path) -> Path:
     """The embedded Whisper, each tensor moved by noise of a fiftieth of its own spread."""
     folder = tmp_path_factory.mktemp("fine")
     generator = torch.Generator().manual_seed(0)
     moved = {}
-    for name, value in load_file(WHISPER / "model.safetensors").items():
+    for name, value in load_file(whisper / "model.safetensors").items():
         noise = torch.randn(value.shape, generator=generator)
         moved[name] = (value.float() + 0.02 * value.float().std() * noise).to(value.dtype)
     save_file(moved, folder / "model.safetensors")
-    (folder / "config.json").write_text((WHISPER / "config.json").read_text())
+    (folder / "config.json").write_text((whisper / "config.json").read_text())
     return folder
 
 
 @pytest.fixture
-def made(tmp_path: Path, fine: Path):
+def made(tmp_path: Path, fine: Path, whisper: Path):
     """(alpha) -> the folder of a merge of Whisper and `fine`."""
 
     def make(alpha: float, again: bool = False) -> Path:
         name = "merged" if again else f"merged{alpha}"
-        return merge_folders(WHISPER, [fine], tmp_path / name, How(alpha=alpha), again=again).parent
+        return merge_folders(whisper, [fine], tmp_path / name, How(alpha=alpha), again=again).parent
 
     return make
 
@@ -106,8 +114,8 @@ def test_another_kind_of_model_is_refused(hf_folder, made):
         built(hf_folder("hubert"))
 
 
-def test_a_merge_that_began_from_other_weights_is_refused(made, fine, tmp_path):
-    backwards = merge_folders(fine, [WHISPER], tmp_path / "backwards", How(alpha=1.0)).parent
+def test_a_merge_that_began_from_other_weights_is_refused(made, fine, tmp_path, whisper):
+    backwards = merge_folders(fine, [whisper], tmp_path / "backwards", How(alpha=1.0)).parent
     with pytest.raises(UserError, match=r"merged from other weights \(.*\) than those of whisper_tiny"):
         built(backwards)
     with pytest.raises(UserError, match="merged from other weights"):
@@ -153,9 +161,9 @@ def test_objects_in_a_pickle_are_refused(hf_folder, tmp_path):
         built(tmp_path / "x.ckpt", "speech_ft@hubert_base", hf_folder("hubert"))
 
 
-def test_the_card_has_no_options(made, monkeypatch):
-    card = catalogue.card("speech_ft").model_copy(update={"options": {"alpha": 0.25}})
-    with pytest.raises(UserError, match="card of speech_ft, options.*alpha"):
+def test_a_cards_options_are_known_ones(made, monkeypatch):
+    card = catalogue.card("speech_ft").model_copy(update={"options": {"alfa": 0.25}})
+    with pytest.raises(UserError, match="card of speech_ft, options.*alfa"):
         model.build(card, "speech_ft", "whisper_tiny", 0, made(0.25))
     with pytest.raises(UserError, match="`backbone` is missing"):
         model.build(catalogue.card("speech_ft"), "speech_ft", None, 0, None)
