@@ -138,7 +138,8 @@ class DevScore:
 class Learner(Protocol):
     """What the training loop trains: K trials side by side on the same batches, their gradients kept apart.
 
-    A learner may have `optimiser_options`, a dict of further arguments for the optimiser (`fused`, say)."""
+    A learner may have `optimiser_options`, a dict of further arguments for the optimiser (`fused`, say), and
+    `groups(k)`, trial k's parameters in parts, each with what its learning rate is multiplied by."""
 
     def trial_parameters(self, k: int) -> list[Tensor]:
         """The tensors that trial k alone owns; each has `.grad` after a backward pass of the summed losses."""

@@ -91,6 +91,7 @@ def fit(
     log: Path | None = None,
     tensorboard: bool = False,
     what: str = "training",
+    say: Callable[[str], None] | None = None,
 ) -> list[Outcome]:
     """Train every trial for `plan.steps` updates and return how each went, in the order of `specs`.
 
@@ -98,8 +99,9 @@ def fit(
     phase of a recipe: a schedule of its loss, a freeze); on_state(k, step, weights) after each dev score of a trial,
     and again for those that a resumed run repeats. `rate` multiplies the trials' learning rates. `checkpoint` is where
     progress is kept; one that was written for another `identity` raises UserError. `log` is a CSV of losses and dev
-    scores (and of the learner's `terms()`, where it has that). Under torchrun the micro-batches of an update are dealt
-    to the processes and only the first writes. Out of memory is never skipped: it ends the run.
+    scores (and of the learner's `terms()`, where it has that). `say` is told where a resumed run goes on. Under
+    torchrun the micro-batches of an update are dealt to the processes and only the first writes. Out of memory is never
+    skipped: it ends the run.
     """
     if distributed.world() > plan.accumulate:
         raise UserError(
@@ -107,6 +109,8 @@ def fit(
         )
     run = _Run(learner, list(specs), plan, rate)
     start = run.load(checkpoint, identity) if checkpoint else 0
+    if start and say:
+        say(f"{what}: going on from update {start:,} of {plan.steps:,}")
     run.log = TrainingLog(log if distributed.rank() == 0 else None, start, tensorboard)
     distributed.barrier()  # no process writes before all have read
     for step in progress(range(start, plan.steps), what, plan.steps, initial=start):
@@ -168,7 +172,11 @@ class _Run:
         options: dict[str, Any] = dict(getattr(self.learner, "optimiser_options", {}))
         if self.plan.weight_decay is not None:
             options["weight_decay"] = self.plan.weight_decay
-        return make(self.learner.trial_parameters(k), lr=spec.lr, **options)
+        groups = getattr(self.learner, "groups", None)
+        if groups is None:
+            return make(self.learner.trial_parameters(k), lr=spec.lr, **options)
+        own = [{"params": parameters, "lr": spec.lr * factor, "factor": factor} for parameters, factor in groups(k)]
+        return make(own, **options)
 
     def _schedule(self, optimiser: torch.optim.Optimizer, spec: TrialSpec) -> OneCycleLR | None:
         if self.plan.onecycle is None:
@@ -210,7 +218,7 @@ class _Run:
             return
         if self.rate is not None:
             for group in optimiser.param_groups:
-                group["lr"] = self.outcomes[k].spec.lr * self.rate(step)
+                group["lr"] = self.outcomes[k].spec.lr * self.rate(step) * group.get("factor", 1.0)
         optimiser.step()
         if schedule is not None:
             schedule.step()

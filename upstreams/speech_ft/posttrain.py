@@ -69,6 +69,7 @@ class Recipe(recipes.Recipe):
         add("--accumulate", type=int, default=none, help="micro-batches an update (default one a task)")
         add("--eval-every", type=int, default=none, help="updates between looks at validation")
         add("--lr", type=float, default=none, help="greatest learning rate (paper: 1e-4)")
+        add("--head-lr", type=float, default=none, help="the head's rate in parts of --lr (default mini: 10, paper: 1)")
         add("--export", type=Path, metavar="FOLDER", default=none, help="write the merge as a Hugging Face folder too")
         add("--alpha", type=float, default=none, help=f"of the export: how far to go (default {ALPHA:g})")
         add("--delta8", type=Path, metavar="FILE", default=none, help="write the differences in 8 bits, compressed")

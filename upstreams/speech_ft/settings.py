@@ -59,6 +59,9 @@ class Settings(checkpoints.Settings):
     """Micro-batches an update; torchrun deals them to the devices."""
     eval_every: int = Field(gt=0)
     lr: float = Field(gt=0)
+    head_lr: float = Field(default=1.0, gt=0)
+    """What the head's rate is, in parts of `lr`. The paper's 5,000 updates of the head alone leave it trained; the 50 of
+    `mini` do so only at a higher rate, and an encoder below an untrained head is moved at random."""
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Settings:
@@ -72,7 +75,7 @@ class Settings(checkpoints.Settings):
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "mini": {"steps": 500, "batch": 8, "eval_every": 50, "lr": 2e-4, "dropout": 0.1},
+    "mini": {"steps": 500, "batch": 8, "eval_every": 50, "lr": 2e-4, "head_lr": 10.0, "dropout": 0.1},
     "paper": {"steps": 50_000, "batch": 16, "eval_every": 2000, "lr": 1e-4},
 }
 OF_TASK: dict[str, dict[str, dict[str, Any]]] = {

@@ -101,6 +101,10 @@ class FineTuning:
     def trial_parameters(self, k: int) -> list[Tensor]:
         return [*self.moved.values(), *(p for p in self.heads.parameters() if p.requires_grad)]
 
+    def groups(self, k: int) -> list[tuple[list[Tensor], float]]:
+        head: list[Tensor] = [p for p in self.heads.parameters() if p.requires_grad]
+        return [(list(self.moved.values()), 1.0), (head, self.settings.head_lr)]
+
     def begin(self, step: int) -> None:
         """Before an update: whether the encoder learns yet."""
         self.head_alone = step < self.steps_of_head
