@@ -178,3 +178,18 @@ def test_a_full_disk_is_one_line_and_leaves_the_last_state(tmp_path: Path, monke
     with pytest.raises(UserError, match="could not write .*training.pt"):
         run(4)
     assert checkpoint.read_bytes() == before and [path.name for path in tmp_path.iterdir()] == ["training.pt"]
+
+
+@pytest.mark.parametrize("rate", [None, lambda step: 0.5])
+def test_parts_of_a_learner_have_learning_rates_of_their_own(rate) -> None:
+    def moved(factor: float) -> list[float]:
+        learner = Regression([0])
+        first, last = learner.nets[0][0], learner.nets[0][2]
+        learner.groups = lambda k: [(list(first.parameters()), 1.0), (list(last.parameters()), factor)]
+        before = [part.weight.detach().clone() for part in (first, last)]
+        plan = Plan(steps=1, optimiser="sgd", clip=1e9, eval_every=1)
+        fit(learner, [TrialSpec(1e-2, 0)], batch, dev_of(learner), plan, rate=rate)
+        return [float((part.weight - old).norm()) for part, old in zip((first, last), before, strict=True)]
+
+    one, ten = moved(1.0), moved(10.0)
+    assert ten[0] == pytest.approx(one[0]) and ten[1] == pytest.approx(10 * one[1], rel=1e-4)
