@@ -43,6 +43,8 @@ SILENCE_LABEL = "_silence_"
 SILENCE_PEAK = 1e-4
 MAX_PEAK = 8.0
 """Full scale is 1. A little above is an overshoot; far above, integers were stored as floats."""
+STAMP = "header:"
+"""How the `sha256` of a row begins whose file's bytes were never read: see `stamp`."""
 SHORT_SECONDS = 0.05
 """How much less than the manifest's duration a file may hold (encoders round to their frame)."""
 
@@ -125,7 +127,7 @@ def verify(utterance: Utterance) -> None:
 
 def _compare(utterance: Utterance, raw: IO[bytes]) -> None:
     """`verify` for what is small enough, before it is decoded. A row made in code may have no sha256."""
-    if not utterance.sha256:
+    if not utterance.sha256 or utterance.sha256.startswith(STAMP):
         return
     if isinstance(raw, io.BytesIO):
         _same(utterance, hashlib.sha256(raw.getbuffer()).hexdigest())
@@ -150,10 +152,38 @@ def _same(utterance: Utterance, found: str) -> None:
 
 
 def content_key(utterance: Utterance) -> str:
-    """sha256 (hex) that stands for the samples in a feature key: the file's sha256 and the cut, to the
-    microsecond."""
+    """sha256 (hex) that stands for the samples: the file's sha256, or its stamp, and the cut, to the microsecond."""
     text = f"{utterance.sha256}\n{utterance.start:.6f}\n{utterance.duration:.6f}"
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def stored_key(utterance: Utterance) -> str:
+    """`content_key` for the feature store: for a file that was never hashed its size and time of change count too, so
+    that features of a replaced file are made again. Raises UserError where that file is gone."""
+    if not utterance.sha256.startswith(STAMP):
+        return content_key(utterance)
+    try:
+        found = Path(utterance.member).stat()
+    except OSError as error:
+        raise _fault(utterance, f"the audio file cannot be opened ({error.strerror}); restore it") from None
+    text = f"{content_key(utterance)}\n{found.st_size}\n{found.st_mtime_ns}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def stamp(corpus: str, recording: str, frames: int, rate: int) -> str:
+    """What stands in a manifest for the sha256 of a file whose bytes were not read: the same for every copy of a
+    corpus, in any folder and lossless format. It tells other lengths apart, not other content of the same length."""
+    return STAMP + hashlib.sha256(f"{corpus}\n{recording}\n{frames}\n{rate}".encode()).hexdigest()
+
+
+def length(path: str | Path) -> tuple[int, int]:
+    """(frames, rate in Hz) as libsndfile reads them from a file's header; `harness.headers.length` is faster. Raises
+    UserError."""
+    try:
+        with soundfile.SoundFile(path) as sound:
+            return sound.frames, sound.samplerate
+    except (soundfile.SoundFileError, RuntimeError, OSError) as error:
+        raise UserError(f"{path} is no readable audio ({getattr(error, 'error_string', error)}); replace it") from None
 
 
 _ZIP_FAULTS = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError)

@@ -7,13 +7,14 @@ import sys
 from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from harness.errors import NotApplicable, UserError
 from harness.paths import cache_dir, runs_dir
 from harness.registry import NAME, resolve, suggest
 from harness.shell import Parser, device, guarded, seeds
 
-VERBS = ("list", "describe", "check", "score", "status", "cache")
+VERBS = ("list", "describe", "check", "score", "status", "cache", "validate")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -31,6 +32,7 @@ def dispatch(argv: list[str]) -> int:
             "score": _score,
             "status": _status,
             "cache": _cache,
+            "validate": _validate,
         }
         return verbs[first](argv[1:])
     if first and not first.startswith("-"):
@@ -62,7 +64,8 @@ def _run(argv: list[str]) -> int:
         Run cells of the leaderboard: every upstream x task x seed named. A finished cell is read, not run again.
         All learning rates x all seeds of a cell train together, and every clip is encoded once for all tasks.
 
-        other commands: list upstreams|tasks, describe NAME, check -u NAME, score RUN, status, cache ls|clear
+        other commands: list upstreams|tasks, describe NAME, check -u NAME, score RUN, status, cache ls|clear,
+        validate --suite superb
         (each takes --help)""")
     )
     parser.add_argument(
@@ -107,6 +110,8 @@ def _run(argv: list[str]) -> int:
         s3prl_practice=args.s3prl_practice,
     )
     tasks = _tasks(args.downstream, args.suite)
+    for line in resolve("tasks.catalogue:left_out")(tasks, args.suite):
+        print(f"left out: {line}", file=sys.stderr)
     every = not {"all", "all_ood"}.isdisjoint(_names(args.downstream))
     groups = [
         [CellName(args.suite, task, upstream, args.head, args.preset, seed, recipe_seed) for seed in args.seeds]
@@ -127,6 +132,8 @@ def _run(argv: list[str]) -> int:
             print(f"error: {group[0].upstream} on {group[0].task}: {error}", file=sys.stderr)
     if finished:
         _show(finished, args.out, {name for name in tasks if not name.endswith("_ood")})
+    for line in _over_folds(args.downstream, args.suite, finished):
+        print(line)
     if failed:
         raise UserError(f"{failed} of {len(groups)} cells failed; the lines above say why")
     return 0
@@ -152,7 +159,7 @@ def _tasks(text: str, suite: str) -> list[str]:
             every = resolve("tasks.catalogue:names")(suite)
             found += [task for task in every if task.endswith("_ood") == (name == "all_ood")]
         else:
-            found.append(name)
+            found += resolve("tasks.catalogue:expand")(name, suite)
     return list(dict.fromkeys(found))
 
 
@@ -163,6 +170,21 @@ def _show(finished: Sequence[tuple[Path, object]], out: Path, in_domain_only: se
         print(show(folder, result, only_id=getattr(result, "task", "") in in_domain_only))
     for path in publish(out):
         print(f"written: {_short(path)}")
+
+
+def _over_folds(text: str, suite: str, finished: Sequence[tuple[Path, Any]]) -> list[str]:
+    """A line for each upstream and seed of a task that is a cross-validation and whose folds are all done."""
+    lines = []
+    for name in _names(text):
+        folds = [fold.removesuffix("_ood") for fold in resolve("tasks.catalogue:expand")(name, suite)]
+        cells = {(r.upstream.name, r.recipe_seed, r.seed, r.task): r for _, r in finished if r.task in folds}
+        for upstream, recipe_seed, seed in sorted({key[:3] for key in cells}) if len(folds) > 1 else []:
+            found = [cells[key] for fold in folds if (key := (upstream, recipe_seed, seed, fold)) in cells]
+            if len(found) == len(folds):
+                mean = sum(r.splits["test"].metrics[r.metric] for r in found) / len(found)
+                what = f"{name.removesuffix('_ood')}, mean of {len(folds)} folds, seed {seed}"
+                lines.append(f"{upstream} on {what}: {found[0].metric} {mean:.2f}")
+    return lines
 
 
 def _short(path: Path) -> str:
@@ -235,3 +257,15 @@ def _cache(argv: list[str]) -> int:
 
     print(status.cache(args.what, args.upstream))
     return 0
+
+
+def _validate(argv: list[str]) -> int:
+    parser = _parser("validate", "Are the corpora of a suite in your folders, and whole?")
+    parser.add_argument("--suite", default="superb")
+    parser.add_argument("--full", action="store_true", help="decode and hash every file too (hours for large corpora)")
+    args = parser.parse_args(argv)
+    from harness import validate
+
+    text, there = validate.report(args.suite, args.full)
+    print(text)
+    return 0 if there else 2

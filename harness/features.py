@@ -106,7 +106,7 @@ class Features:
     def _key(self, utterance: Utterance) -> str:
         condition = self._conditions.get(utterance.id)
         # a condition draws its noise from the utterance's id, so two ids of one recording differ under it
-        parts = [audio.content_key(utterance), audio.RESAMPLER] + (
+        parts = [audio.stored_key(utterance), audio.RESAMPLER] + (
             [condition.version, utterance.id] if condition else []
         )
         return hashlib.sha256("|".join(parts).encode()).hexdigest()[:40]

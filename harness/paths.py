@@ -1,4 +1,4 @@
-"""Where things are kept on the user's disk: the one place that reads POST_SUPERB_CACHE and POST_SUPERB_RUNS."""
+"""Where things are kept on the user's disk: the one place that reads POST_SUPERB_CACHE, _RUNS and _CORPORA."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ def cache_dir() -> Path:
 def runs_dir() -> Path:
     """Results of the user's own cells: $POST_SUPERB_RUNS, else `runs` in the repository. It may not exist yet."""
     return _from_environment("POST_SUPERB_RUNS", ROOT / "runs")
+
+
+def corpora_file() -> Path:
+    """The YAML with the folders of the user's corpora: $POST_SUPERB_CORPORA, else `corpora.yaml` in the working folder.
+    It may not exist."""
+    return _from_environment("POST_SUPERB_CORPORA", Path("corpora.yaml"))
 
 
 def _from_environment(variable: str, default: Path) -> Path:

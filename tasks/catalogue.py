@@ -5,6 +5,8 @@ tasks/mini/data/<corpus>/      manifest.csv and its audio
 tasks/mini/trials/<name>.csv.gz
 tasks/mini/lists/<name>.csv    ids of a corpus's rows that make a split, where the manifest's own splits do not
 tasks/mini/lexicon.csv         words and their canonical phones, for rows whose manifest has none
+
+A corpus that is not beside the YAMLs is one of the user's folders (`tasks/folders.py`).
 """
 
 from __future__ import annotations
@@ -14,19 +16,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import metrics_frames
-from harness.config import Rows, Split, Task, parse, read_yaml
-from harness.contracts import SplitData, Utterance
+from harness.config import OODSplit, Rows, Split, Task
+from harness.contracts import SplitData, Trial, Utterance
 from harness.errors import UserError
+from harness.paths import corpora_file
 from harness.progress import note
 from harness.registry import NAME, unknown
-from harness.text import normalise
 from harness.wording import counted
-from tasks.condition_ops import OPS
-from tasks.conditions import Condition, build
+from tasks.conditions import DATA, Condition, build
+from tasks.corpora import registry
+from tasks.folders import sources
 from tasks.lexicon import Lexicon, read_ids, read_lexicon
 from tasks.manifest import read_manifest, read_trials
+from tasks.prepared import prepared
+from tasks.references import reference
 from tasks.splits import disjoint
+from tasks.task_yaml import folds, read_task
 
 HERE = Path(__file__).resolve().parent
 OOD = "_ood"
@@ -47,6 +52,49 @@ def names(suite: str) -> list[str]:
     return [name for stem in found for name in (stem, stem + OOD)]
 
 
+def expand(name: str, suite: str) -> list[str]:
+    """The tasks that a name stands for: those of its folds for a task that has some, else itself."""
+    stem, ood = name.removesuffix(OOD), OOD if name.endswith(OOD) else ""
+    path = HERE / suite / f"{stem}.yaml"
+    if suite not in suites() or not NAME.match(name) or not path.is_file():
+        return [name]
+    return [f"{stem}_{fold}{ood}" for fold in folds(path)] or [name]
+
+
+def left_out(names: list[str], suite: str) -> list[str]:
+    """A line for each task asked for with its OOD splits of which some cannot be scored."""
+    gone = [(name, split, corpora) for name in names if name.endswith(OOD)
+            for split, corpora in absent(whole(name, suite)).items()]  # fmt: skip
+    where = f"no folder for it in {corpora_file()}"
+    return [f"{name}: split {split} of corpus {', '.join(corpora)}; {where}" for name, split, corpora in gone]
+
+
+def absent(task: Task) -> dict[str, list[str]]:
+    """By OOD split, its corpora for which the user has given no folder."""
+    known = sources()
+    found = {}
+    for split in task.ood:
+        if missing := [name for name in _corpora(split) if name not in known and not _embedded(name, task.suite)]:
+            found[split.name] = missing
+    return found
+
+
+def embedded(split: OODSplit, suite: str) -> bool:
+    """Does a split need no folder of the user's, so that it is never absent?"""
+    return all((HERE / suite / "data" / name).is_dir() for name in _corpora(split))
+
+
+def _corpora(split: OODSplit) -> list[str]:
+    parts = [split.rows, *(part.rows for part in (split.train, split.dev) if part)]
+    return sorted({rows.corpus for part in parts for rows in part})
+
+
+def _embedded(corpus: str, suite: str) -> bool:
+    """Is it a corpus beside the suite's YAMLs, or would it have to be, being nobody else's?"""
+    beside = HERE / suite / "data"
+    return (beside / corpus).is_dir() or (beside.is_dir() and corpus not in registry.names())
+
+
 def unreadable(suite: str) -> list[UserError]:
     """What is wrong with each YAML of a suite that cannot be read."""
     return _read(suite)[1]
@@ -56,43 +104,38 @@ def _read(suite: str) -> tuple[list[str], list[UserError]]:
     found, broken = [], []
     for path in sorted((HERE / suite).glob("*.yaml")):
         try:
-            found += [path.stem] if _task(path) else []
+            parts = folds(path)
+            found += [f"{path.stem}_{fold}" for fold in parts if read_task(path, fold)]
+            found += [path.stem] if not parts and read_task(path) else []
         except UserError as error:
             broken.append(error)
     return found, broken
 
 
 def load(name: str, suite: str) -> tuple[Task, bool]:
-    """The task, and whether its OOD splits were asked for. Raises UserError for an unknown name or a bad YAML."""
+    """The task, and whether its OOD splits were asked for; those of corpora that the user does not have are left out.
+    Raises UserError for an unknown name or a bad YAML."""
+    task = whole(name, suite)
+    gone = absent(task)
+    return task.model_copy(update={"ood": [split for split in task.ood if split.name not in gone]}), name.endswith(OOD)
+
+
+def whole(name: str, suite: str) -> Task:
+    """The task with all its OOD splits. Raises UserError as `load`."""
     if suite not in suites():
         raise unknown("suite", suite, suites())
-    path = HERE / suite / f"{name.removesuffix(OOD)}.yaml"
-    task = _task(path) if NAME.match(name) and path.is_file() else None
+    stem = name.removesuffix(OOD)
+    base, _, fold = stem.rpartition("_")
+    task = None
+    if NAME.match(name):
+        for path, of in ((HERE / suite / f"{stem}.yaml", None), (HERE / suite / f"{base}.yaml", fold)):
+            if task is None and path.is_file() and (of in folds(path) if of else True):
+                if not of and folds(path):
+                    raise UserError(f"task {stem} has a cell a fold: name one of {', '.join(expand(stem, suite))}")
+                task = read_task(path, of)
     if task is None:
         raise unknown("task", name, names(suite))
-    return task, name.endswith(OOD)
-
-
-def _task(path: Path) -> Task | None:
-    """The task in a YAML, None where that is something else. Raises UserError for a bad one."""
-    data = read_yaml(path)
-    if "task" not in data:
-        return None
-    task: Task = parse(Task, data, path.name)
-    if task.kind == "frames":
-        _keeps_time(task, path.name)
     return task
-
-
-def _keeps_time(task: Task, where: str) -> None:
-    """Raises UserError for a condition after which a phone is no longer where the manifest says it is."""
-    for name, spec in (("front_end", task.front_end), *((split.name, split.condition) for split in task.ood)):
-        for op in (str(entry.get("op")) for entry in spec):
-            if op in OPS and not OPS[op].KEEPS_LENGTH:
-                raise UserError(
-                    f"{where}: {name}: ops that keep the length wanted, as kind frames is scored by time, found {op}; "
-                    "leave it out"
-                )
 
 
 class Corpora:
@@ -106,7 +149,9 @@ class Corpora:
         if name not in self._corpora:
             if not NAME.match(name):
                 raise UserError(f"corpus name {name!r}: letters, digits and _.+- wanted")
-            self._corpora[name] = read_manifest(self.root / "data" / name)
+            own = self.root / "data" / name
+            users = not own.exists() and (name in registry.names() or name in sources())
+            self._corpora[name] = prepared(name).rows if users else read_manifest(own)
         return self._corpora[name]
 
     def rows(self, wanted: list[Rows]) -> list[Utterance]:
@@ -116,9 +161,9 @@ class Corpora:
             if item.ids is not None:
                 found += self._listed(item.corpus, item.ids)
                 continue
-            part = [u for u in self.corpus(item.corpus) if u.split == item.split]
+            part = [u for u in self.corpus(item.corpus) if item.split in u.split.split()]
             if not part:
-                splits = ", ".join(sorted({u.split for u in self.corpus(item.corpus)}))
+                splits = ", ".join(sorted({one for u in self.corpus(item.corpus) for one in u.split.split()}))
                 raise UserError(f"corpus {item.corpus} has no split {item.split!r}; it has {splits}")
             found += part
         return found
@@ -150,10 +195,17 @@ class Data(Corpora):
         rows = self.rows(split.rows)
         if split.trials is None:
             return SplitData(name, rows, references=self._references(rows))
-        path = self.root / "trials" / f"{split.trials}.csv.gz"
-        trials = read_trials(path, {u.id for u in rows})
+        trials = self._trials(split, [u.id for u in rows])
         used = {i for trial in trials for i in (trial.enrol, trial.test)}
         return SplitData(name, [u for u in rows if u.id in used], trials)
+
+    def _trials(self, split: Split, ids: list[str]) -> list[Trial]:
+        """Those of the suite's own list, else of the corpus that makes them."""
+        path = self.root / "trials" / f"{split.trials}.csv.gz"
+        corpora = {item.corpus for item in split.rows}
+        if len(corpora) == 1 and not path.exists() and not (self.root / "data" / (name := corpora.pop())).exists():
+            return prepared(name).trials(str(split.trials), ids)
+        return read_trials(path, set(ids))
 
     def named(self, name: str) -> SplitData:
         """train, dev, test or an OOD split's own test rows."""
@@ -172,7 +224,8 @@ class Data(Corpora):
         found = {}
         for u in rows:
             try:
-                found[u.id] = self._reference(u)
+                lexicon = self.lexicon if self.task.kind == "phones" and not u.phones else None
+                found[u.id] = reference(u, self.task.kind, self.task.label, lexicon)
             except UserError as error:
                 raise UserError(f"{self._manifest(u)}, row {u.id}: {error}") from None
         empty = [u for u in rows if not found[u.id]]
@@ -184,21 +237,10 @@ class Data(Corpora):
             )
         return found
 
-    def _reference(self, u: Utterance) -> str:
-        kind = self.task.kind
-        if kind == "classification":
-            return str(getattr(u, self.task.label))
-        if kind == "words":
-            return normalise(u.text)
-        if kind == "frames":
-            if u.phones:
-                metrics_frames.parse(u.phones)
-            return u.phones
-        return u.phones or self.lexicon.phones(normalise(u.text))
-
     def _manifest(self, u: Utterance) -> Path:
         corpus = next(name for name, rows in self._corpora.items() if u in rows)
-        return self.root / "data" / corpus / "manifest.csv"
+        beside = self.root / "data" / corpus / "manifest.csv"
+        return beside if beside.exists() else prepared(corpus).manifest
 
     @property
     def lexicon(self) -> Lexicon:
@@ -206,8 +248,16 @@ class Data(Corpora):
 
     def check_disjoint(self) -> None:
         """Raises UserError where splits that must not share speakers, recordings or texts do."""
-        names = {name for groups in self.task.disjoint.values() for group in groups for name in group}
-        disjoint({name: self.named(name).utterances for name in sorted(names)}, self.task.disjoint)
+        there = {"train", "dev", "test", *(split.name for split in self.task.ood)}
+        policy = {
+            kind: [kept for group in groups if len(kept := [name for name in group if name in there]) > 1]
+            for kind, groups in self.task.disjoint.items()
+        }
+        names = {name for groups in policy.values() for group in groups for name in group}
+        if not (self.root / "data").is_dir():  # users' folders: what they lack is said now, not after the training
+            names |= there
+        rows = {name: self.named(name).utterances for name in sorted(names)}
+        disjoint(rows, policy)
 
 
 def data_sha256(split: SplitData) -> str:
@@ -217,8 +267,8 @@ def data_sha256(split: SplitData) -> str:
         digest.update(f"{u.id}|{u.sha256}|{u.start}|{u.duration}|{u.speaker}|{u.text}|{u.label}\n".encode())
     for trial in split.trials:
         digest.update(f"{trial.id}|{trial.enrol}|{trial.test}|{trial.target}\n".encode())
-    for name, reference in split.references.items():
-        digest.update(f"{name}|{reference}\n".encode())
+    for name, wanted in split.references.items():
+        digest.update(f"{name}|{wanted}\n".encode())
     return digest.hexdigest()
 
 
@@ -241,5 +291,7 @@ class Chain:
 def condition(task: Task, split: str) -> Chain | None:
     """What happens to a split's waves before the upstream; None where nothing does."""
     own = next((s.condition for s in task.ood if s.name == split), [])
-    parts = tuple(build(spec, data=HERE / task.suite / "data") for spec in (own, task.front_end) if spec)
+    beside = HERE / task.suite / "data"
+    data = beside if beside.is_dir() else DATA  # a suite of users' corpora takes rooms and voices from the embedded one
+    parts = tuple(build(spec, data=data) for spec in (own, task.front_end) if spec)
     return Chain(parts) if parts else None

@@ -1,0 +1,145 @@
+"""VoxCeleb1: celebrities in interviews; identification (1,251 speakers) and verification (40 unseen test speakers).
+
+For verification SUPERB trains on all 1,211 speakers of dev and selects on test. Here 40 of the 1,211, fixed by the hash
+of their name, are set apart, and 20,000 trials among them select.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from harness.contracts import Trial, Utterance
+from harness.wording import counted
+from tasks.corpora.contract import Corpus, Expected, Row
+from tasks.corpora.tree import Tree
+
+PARTS = {"1": "iden_train", "2": "iden_dev", "3": "iden_test"}
+TEST_SPEAKERS = frozenset(f"id{n}" for n in range(10270, 10310))
+_DEV = [f"id{n}" for n in range(10001, 11252) if not 10270 <= n < 10310]
+DEV_SPEAKERS = frozenset(sorted(_DEV, key=lambda name: hashlib.sha256(f"dev|{name}".encode()).hexdigest())[:40])
+TRIALS = 37720
+DEV_TRIALS_A_SPEAKER = 250
+"""Targets, and as many non-targets."""
+LISTS = ("voxceleb1_test_v2.txt", "veri_test.txt")
+LISTS_PAGE = "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta"
+
+
+def rows(tree: Tree) -> Iterator[Row]:
+    listed = tree.wanted_text(
+        f"identification (task sid) cannot run; put it into the folder, from {LISTS_PAGE}/iden_split.txt",
+        "iden_split.txt",
+        "veri_test_class.txt",
+    )
+    parts = {}
+    for line in (listed or "").splitlines():
+        part, _, path = line.strip().partition(" ")
+        if part in PARTS:
+            parts[_id(path)] = PARTS[part]
+    found_ids = set()
+    for file, found in tree.matching(r"(id1\d{4})/([\w-]{11})/(\d{5})"):
+        speaker = found[1].lower()
+        name = f"{speaker}-{found[2]}-{found[3]}"
+        own = "test" if speaker in TEST_SPEAKERS else "dev" if speaker in DEV_SPEAKERS else "train"
+        found_ids.add(name)
+        yield Row(file, name, f"{own} {parts[name]}" if name in parts else own, speaker)
+    if lost := sorted(set(parts) - found_ids):
+        tree.gap(f"{counted(len(lost), 'file')} of the identification list not there, first {lost[0]}; finish the copy")
+
+
+def _id(path: str) -> str:
+    return "-".join(path.strip().rsplit(".", 1)[0].split("/")[-3:])
+
+
+def _genders(tree: Tree) -> dict[str, str]:
+    text = tree.wanted_text(f"trials carry no gender; from {LISTS_PAGE}/vox1_meta.csv", "vox1_meta.csv") or ""
+    found = [line.replace(",", "\t").split("\t") for line in text.splitlines()]
+    return {fields[0].strip(): fields[2].strip().lower() for fields in found if len(fields) > 2}
+
+
+def _trial(number: int, enrol: str, test: str, target: bool, genders: dict[str, str]) -> Trial:
+    a, b = (genders.get(name.split("-", 1)[0], "") for name in (enrol, test))
+    return Trial(f"t{number:05d}", enrol, test, target, {"gender": a == b} if a and b else {})
+
+
+def original(tree: Tree, utterances: Sequence[Utterance]) -> Iterator[Trial]:
+    """VoxCeleb1-O as its list says; nothing, with a gap, where the list or one of its files is missing."""
+    text = tree.wanted_text(
+        f"verification (task asv) cannot be tested; put it into the folder, from {LISTS_PAGE}/veri_test.txt", *LISTS
+    )
+    pairs = [line.split() for line in (text or "").splitlines() if line.strip()]
+    if pairs and len(pairs) != TRIALS:
+        tree.gap(f"the trial list has {counted(len(pairs), 'pair')}, {TRIALS:,} wanted (37,611: the cleaned list)")
+    known = {u.id for u in utterances}
+    lost = sorted({name for _, *two in pairs for name in map(_id, two)} - known)
+    if lost:
+        tree.gap(f"{counted(len(lost), 'file')} of the trial list not there, first {lost[0]}: no test; finish the copy")
+        return
+    genders = _genders(tree)
+    seen = set()
+    for target, *two in pairs:
+        enrol, test = map(_id, two)
+        if (enrol, test) not in seen:
+            seen.add((enrol, test))
+            yield _trial(len(seen) - 1, enrol, test, target == "1", genders)
+
+
+def dev(tree: Tree, utterances: Sequence[Utterance]) -> Iterator[Trial]:
+    """Targets from two videos of one speaker, non-targets of two speakers, as many of each, drawn with a fixed seed."""
+    by_speaker: dict[str, list[str]] = defaultdict(list)
+    for u in sorted(utterances, key=lambda u: u.id):
+        if "dev" in u.split.split():
+            by_speaker[u.speaker].append(u.id)
+    draw, genders, number = random.Random(1), _genders(tree), 0
+    speakers = sorted(by_speaker)
+    for speaker in speakers:
+        for target in (True, False):
+            pairs: set[tuple[str, str]] = set()
+            for _ in range(20 * DEV_TRIALS_A_SPEAKER):
+                if len(pairs) == DEV_TRIALS_A_SPEAKER or (not target and len(speakers) < 2):
+                    break
+                other = speaker if target else draw.choice([one for one in speakers if one != speaker])
+                a, b = draw.choice(by_speaker[speaker]), draw.choice(by_speaker[other])
+                if not target or _video(a) != _video(b):
+                    pairs.add((a, b))
+            for a, b in sorted(pairs):
+                yield _trial(number, a, b, target, genders)
+                number += 1
+
+
+def _video(name: str) -> str:
+    return name[:-6]
+
+
+_PAGE = "counts of the corpus's page"
+CORPUS = Corpus(
+    name="voxceleb1",
+    title="VoxCeleb1",
+    page="https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox1.html",
+    licence="CC-BY-4.0 (annotations; the videos are their owners')",
+    layout="VoxCeleb1/{dev,test}/wav/id1XXXX/<video>/<number>.wav with iden_split.txt, veri_test.txt (or s3prl's names "
+    "veri_test_class.txt, voxceleb1_test_v2.txt) and vox1_meta.csv; names like A.J._Buckley are the first release: "
+    "get the present one",
+    layout_checked="s3prl 0.4.18 downstream/voxceleb1, downstream/sv_voxceleb1 and dataio/corpus/voxceleb1sv.py",
+    splits={
+        "train": "verification: dev speakers but for 40",
+        "dev": "verification: those 40, to select on",
+        "test": "verification: the 40 speakers of VoxCeleb1-O",
+        "iden_train": "identification, part 1 of the list",
+        "iden_dev": "identification, part 2",
+        "iden_test": "identification, part 3",
+    },
+    rows=rows,
+    expected=[
+        Expected("test", 4874, speakers=40, evidence=_PAGE),
+        Expected("iden_train", 138361, speakers=1251, evidence="s3prl's log and list"),
+        Expected("iden_dev", 6904, speakers=1251, evidence="s3prl's log and list"),
+        Expected("iden_test", 8251, speakers=1251, evidence="s3prl's log and list"),
+    ],
+    trials={"voxceleb1_o": original, "voxceleb1_dev": dev},
+    language="",
+    seen_by="no self-supervised backbone names it among its data; Whisper is unknown; what is post-trained on "
+    "VoxCeleb1 dev has seen the speakers of all splits but `test`, and VoxCeleb1-E and -H are made of them",
+)

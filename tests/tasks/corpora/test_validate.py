@@ -1,0 +1,95 @@
+"""`run.py validate`: complete, usable with gaps, or missing and where to put it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import miniature
+import numpy as np
+import pytest
+import soundfile
+
+from harness.cli import main
+from tasks import whole
+from tasks.corpora import registry
+from tasks.corpora.contract import Expected
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Corpora of which the miniature is a complete copy."""
+    full = registry.load("iemocap")
+    mine = replace(full, expected=[Expected("all", 50, evidence="made up", speakers=10, hours=0.0056)])
+    load = registry.load
+    monkeypatch.setattr(registry, "load", lambda name: mine if name == "iemocap" else load(name))
+
+
+def states(full: bool = False) -> dict[str, whole.State]:
+    return {state.name: state for state in whole.states("superb", full)}
+
+
+def test_complete_or_missing(small: None, trees: Path, folders: Callable[..., Path]) -> None:
+    file = folders(iemocap=trees / "iemocap")
+    found = states()
+    assert found["iemocap"].verdict == "complete" and found["iemocap"].lines == []
+    assert (found["iemocap"].rows, found["iemocap"].speakers) == (50, 10)
+    assert found["librispeech"].verdict == "missing"
+    (line,) = found["librispeech"].lines
+    assert "openslr.org/12" in line and "train-clean-100" in line
+    assert f"add `librispeech: FOLDER` under `corpora:` in {file}" in line
+    assert found["librispeech"].tasks == ["asr", "asr_ood", "pr", "pr_ood"]
+    assert found["speech_commands_v2"].tasks == ["ks_ood"]
+
+
+def test_less_than_a_complete_copy(small: None, trees: Path, tmp_path: Path, folders: Callable[..., Path]) -> None:
+    shutil.copytree(trees / "iemocap", tmp_path / "less")
+    shutil.rmtree(tmp_path / "less" / "Session5" / "sentences")
+    folders(iemocap=tmp_path / "less")
+    state = states()["iemocap"]
+    assert state.verdict == "usable, with gaps"
+    short = "all: 40 rows of 50, 8 speakers of 10, 0.0 h of 0.0"
+    assert state.lines[:2] == ["nothing for fold5_test", short]
+    assert "10 labelled turns without a sentence file" in state.lines[2]
+
+
+def test_the_list_s_checksum_is_that_of_the_corpus(
+    small: None, trees: Path, tmp_path: Path, folders: Callable[..., Path]
+) -> None:
+    folders(iemocap=trees / "iemocap")
+    one = states()["iemocap"].checksum
+    folders(iemocap=miniature.iemocap(tmp_path / "x" / "copy"))
+    assert states()["iemocap"].checksum == one
+    next((tmp_path / "x").rglob("*_F000.wav")).unlink()
+    assert states()["iemocap"].checksum != one
+
+
+def test_full_finds_what_headers_hide(small: None, tmp_path: Path, folders: Callable[..., Path]) -> None:
+    root = miniature.iemocap(tmp_path / "iemocap")
+    folders(iemocap=root)
+    assert states(full=True)["iemocap"].verdict == "complete"
+    silent, other = sorted(root.rglob("*_F000.wav"))[:2]
+    soundfile.write(silent, np.zeros(6400), 16000)
+    kept = other.stat()
+    raw = bytearray(other.read_bytes())
+    raw[-1] ^= 1
+    other.write_bytes(raw)
+    os.utime(other, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+    lines = "\n".join(states(full=True)["iemocap"].lines)
+    assert f"would stop a run: utterance {silent.stem}" in lines and "found silence" in lines
+    assert f"content of 2 files changed, first {silent.relative_to(root)}" in lines
+    assert states()["iemocap"].verdict == "complete", "headers alone do not show it"
+
+
+def test_the_command(trees: Path, folders: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    folders(**{path.name: path for path in trees.iterdir()})
+    assert main(["validate", "--suite", "superb"]) == 0, "what only an OOD split wants may be missing"
+    said = capsys.readouterr().out
+    assert "speech_commands_v2: missing\n  - get it from http" in said
+    assert "librispeech: usable, with gaps\n" in said and "train-clean-100: 4 rows of 28,539" in said
+    folders(iemocap=trees / "iemocap")
+    assert main(["validate", "--suite", "superb"]) == 2
+    assert main(["validate", "--suite", "mini"]) == 0
