@@ -1,14 +1,15 @@
 """Regenerate the leaderboard from the published results:  python leaderboard/build.py [--check | --add RUN]
 
-Reads results/**/result.json with their predictions and references, verifies and scores them again, and writes
-leaderboard.csv, ood.csv, heads.csv, README.md, a page a task and index.html, byte for byte the same for the same
-results. Needs no torch.
+Reads results/**/result.json with their predictions and references, verifies and scores them again, and costs/*.json,
+and writes leaderboard.csv, ood.csv, heads.csv, those on families (selectivity, separation, delta, cost) with
+figures/, README.md, a page a task and index.html, byte for byte the same for the same results. Needs no torch and no
+plotting library.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -18,23 +19,33 @@ if __name__ == "__main__":
 
 import argparse  # noqa: E402
 
+from harness.cost_record import Record  # noqa: E402
 from harness.errors import UserError  # noqa: E402
 from harness.results import atomic_write  # noqa: E402
-from leaderboard import overview, page, publish, tables  # noqa: E402
+from leaderboard import costs, families, overview, page, publish, tables  # noqa: E402
 from leaderboard.cells import Cell, collect  # noqa: E402
 
 RESULTS = HERE / "results"
+COSTS = "costs"
+"""Beside the results: a JSON an upstream, from harness/cost.py."""
 
 
-def outputs(cells: Sequence[Cell], pages: bool = True) -> dict[str, bytes]:
-    """Each file's name and bytes."""
+def outputs(
+    cells: Sequence[Cell], pages: bool = True, records: Mapping[str, Record] | None = None
+) -> dict[str, bytes]:
+    """Each file's name and bytes. `records`: by upstream, what it costs."""
     leaderboard, ood = tables.leaderboard(cells), tables.ood(cells)
     files = {"leaderboard.csv": page.to_csv(leaderboard), "ood.csv": page.to_csv(ood)}
     if pages:
         heads, suites = overview.agreement(cells), overview.overview(cells)
         tasks = page.tasks(leaderboard, ood, heads)
-        files |= {"heads.csv": page.to_csv(heads), **page.to_markdown(tasks, suites)}
-        files["index.html"] = page.to_html(tasks, suites)
+        found = families.tables(cells, records or {})
+        pictures = families.drawn(cells, found, records or {})
+        who = {"families": families.suites(cells, found), "pictures": families.titles(list(pictures)),
+               "drawn": pictures, "costs": families.cost_lines(found["cost.csv"])}  # fmt: skip
+        files |= {"heads.csv": page.to_csv(heads), **{name: page.to_csv(table) for name, table in found.items()}}
+        files |= pictures | page.to_markdown(tasks, suites, who)
+        files["index.html"] = page.to_html(tasks, suites, who)
     return files
 
 
@@ -45,7 +56,8 @@ def build(results_roots: list[Path], out_dir: Path, pages: bool = True) -> tuple
     UserError for a result that is altered, partial, or published twice with different figures."""
     cells, notices = collect(results_roots)
     written = []
-    for name, data in outputs(cells, pages).items():
+    records = costs.read(results_roots[0].parent / COSTS) if pages else {}
+    for name, data in outputs(cells, pages, records).items():
         atomic_write(out_dir / name, data)
         written.append(out_dir / name)
     return written, notices
@@ -55,7 +67,7 @@ def stale(results: Path, out_dir: Path) -> list[str]:
     """What on disk is not what the published results give: names of files, pages of tasks that are no longer
     published, and reference tables that none needs."""
     cells, _ = collect([results])
-    wanted = outputs(cells)
+    wanted = outputs(cells, records=costs.read(results.parent / COSTS))
     found = [
         name
         for name, data in wanted.items()
@@ -63,6 +75,8 @@ def stale(results: Path, out_dir: Path) -> list[str]:
     ]
     extra = sorted({path.name for path in out_dir.glob("*.md")} - set(wanted))
     found += [f"{name} (no published task has this page: delete it)" for name in extra]
+    drawn = sorted(f"figures/{path.name}" for path in (out_dir / "figures").glob("*.svg"))
+    found += [f"{name} (no published row is drawn there: delete it)" for name in drawn if name not in wanted]
     needed = {path for cell in cells for path in cell.references.values()}
     unused = sorted(set((results.parent / "references").glob("*.csv.gz")) - needed)
     return found + [f"references/{path.name} (no result needs it)" for path in unused]

@@ -108,8 +108,8 @@ def check_names(result: RunResult, where: Path) -> None:
     for what, name in named.items():
         if not NAME.match(name):
             raise UserError(f"{where}: a {what} name of letters, digits and _.+@:- wanted, found {name!r}")
-    if result.task.lower() == "readme":
-        raise UserError(f"{where}: a task name wanted, found {result.task!r}, the name of the overview; rename it")
+    if result.task.lower() in ("readme", "selectivity"):
+        raise UserError(f"{where}: a task name wanted, found {result.task!r}, the name of another page; rename it")
 
 
 def read_cell(folder: Path, source: str, shared_references: Path | None = None) -> Cell:

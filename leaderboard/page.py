@@ -12,12 +12,16 @@ from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from harness.metrics import METRICS, Metric
 from leaderboard import s3prl_practice
+from leaderboard.families import FAMILY_NOTES
 from leaderboard.tables import FURTHER, NO_INTERVAL
 
 DECIMALS = 4
+FAMILIES = "selectivity.md"
+"""The page of that name; no task may have it."""
 GROUP = ["suite", "task", "head", "preset"]
 KINDS = {
     "ID": "in-domain",
@@ -43,8 +47,8 @@ OVERVIEW_NOTES = [
     "The head is a trained one where there is one, and of those the one with the most published upstreams. An empty "
     "field is a cell that is not published under that head, such as an upstream that gives one vector an utterance "
     "under a head that needs frames.",
-    "† the upstream was trained on a corpus that the task is made of too: other rows of it, unless “contaminated” says "
-    "that it may have heard the test.",
+    "† the upstream was trained on a corpus that the task is made of too; selectivity.csv and delta.csv say how many "
+    "speakers, sentences and recordings of the test that were, where it was counted.",
     "A drop is how much worse the score is out of domain, in its own unit and positive for worse: the mean over the "
     "task's splits of kind Z (the same head on another corpus), and over those of kind C (the test set under a "
     "corruption). Confounded splits do not count. A row near chance has little to lose, so a small drop is good only "
@@ -87,6 +91,12 @@ def span(low: Any, high: Any, decimals: int = 2) -> str:
     if low is None or low == NO_INTERVAL:
         return low or ""
     return f"[{number(low, decimals)}, {number(high, decimals)}]"
+
+
+def percent(low: Any, high: Any) -> str:
+    """As `span`, of shares in per cent."""
+    low, high = (100 * end if isinstance(end, float) else end for end in (low, high))
+    return span(low, high, 0)
 
 
 def signed(value: float | None, decimals: int = 2) -> str:
@@ -182,10 +192,11 @@ def _environment(html: bool) -> Environment:
         "signed": signed,
         "plain": plain,
         "two": lambda value: plain(value, 2),
+        "inline": lambda svg: Markup(svg.decode()),  # leaderboard/svg.py escaped the names
     }
-    environment.globals |= {one.__name__: one for one in (span, items, unit, arrow, further, beside)}
+    environment.globals |= {one.__name__: one for one in (span, percent, items, unit, arrow, further, beside)}
     environment.globals |= {"KINDS": KINDS, "NOTES": NOTES, "OVERVIEW_NOTES": OVERVIEW_NOTES}
-    environment.globals |= {"AGREEMENT_NOTE": AGREEMENT_NOTE, "S3PRL": s3prl_practice}
+    environment.globals |= {"AGREEMENT_NOTE": AGREEMENT_NOTE, "S3PRL": s3prl_practice, "FAMILY_NOTES": FAMILY_NOTES}
     return environment
 
 
@@ -197,15 +208,20 @@ def markdown_cell(value: Any) -> str:
     return text
 
 
-def to_markdown(found: dict[str, dict[str, Any]], suites: list[dict[str, Any]]) -> dict[str, bytes]:
-    """The overview, README.md, and a page a task, by name. `found` as `tasks` gives it, `suites` as `overview`."""
+def to_markdown(
+    found: dict[str, dict[str, Any]], suites: list[dict[str, Any]], who: dict[str, Any]
+) -> dict[str, bytes]:
+    """The overview, README.md, the page on families and a page a task, by name. `found` as `tasks` gives it, `suites`
+    as `overview`; `who`: the `families`, `pictures` (`drawn`: their SVG) and `costs` of `leaderboard/families.py`."""
     environment = _environment(html=False)
-    pages = {"README.md": environment.get_template("overview.md.j2").render(tasks=found, suites=suites)}
+    pages = {"README.md": environment.get_template("overview.md.j2").render(tasks=found, suites=suites, **who)}
+    if who["families"]:
+        pages[FAMILIES] = environment.get_template("selectivity.md.j2").render(**who)
     template = environment.get_template("tables.md.j2")
     pages |= {f"{task}.md": template.render(task=task, **parts) for task, parts in found.items()}
     return {name: text.encode() for name, text in pages.items()}
 
 
-def to_html(found: dict[str, dict[str, Any]], suites: list[dict[str, Any]]) -> bytes:
+def to_html(found: dict[str, dict[str, Any]], suites: list[dict[str, Any]], who: dict[str, Any]) -> bytes:
     template = _environment(html=True).get_template("page.html.j2")
-    return template.render(tasks=found, suites=suites).encode()
+    return template.render(tasks=found, suites=suites, **who).encode()

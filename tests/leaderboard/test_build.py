@@ -14,10 +14,13 @@ from made_up_runs import write_run
 from harness.metrics import eer, verification_trials
 from harness.results import load_result, read_predictions, read_references
 from harness.uncertainty import drop_interval, paired_difference
-from leaderboard import build, cells, overview, publish, tables
+from leaderboard import build, cells, contrast, costs, overview, publish, separation, tables
 
 ROOT = Path(build.__file__).resolve().parent.parent
-FILES = ["leaderboard.csv", "ood.csv", "heads.csv", "README.md", "asv.md", "index.html"]
+FAMILIES = ["selectivity.csv", "separation.csv", "delta.csv", "cost.csv"]
+FILES = ["leaderboard.csv", "ood.csv", "heads.csv", *FAMILIES, "README.md", "asv.md", "index.html"]
+COLUMNS = {"selectivity.csv": contrast.SELECTIVITY, "separation.csv": separation.SEPARATION,
+           "delta.csv": contrast.DELTA, "cost.csv": costs.COST}  # fmt: skip
 
 
 def lines(path, **wanted):
@@ -44,6 +47,8 @@ def test_nothing_published(tmp_path):
     assert (tmp_path / "ood.csv").read_text() == ",".join(tables.OOD) + "\n"
     assert (tmp_path / "leaderboard.csv").read_text() == ",".join(tables.LEADERBOARD) + "\n"
     assert (tmp_path / "heads.csv").read_text() == ",".join(overview.HEADS) + "\n"
+    for name, columns in COLUMNS.items():
+        assert (tmp_path / name).read_text() == ",".join(columns) + "\n"
     for name in ("index.html", "README.md"):
         assert "No results are published yet." in (tmp_path / name).read_text()
 
@@ -202,7 +207,7 @@ def test_the_bytes_of_the_compression_do_not_count(results):
 
 
 def test_csv_parses_back(results):
-    columns_of = {"leaderboard.csv": tables.LEADERBOARD, "ood.csv": tables.OOD, "heads.csv": overview.HEADS}
+    columns_of = {"leaderboard.csv": tables.LEADERBOARD, "ood.csv": tables.OOD, "heads.csv": overview.HEADS} | COLUMNS
     for name, columns in columns_of.items():
         text = (results.parent / name).read_text()
         rows = list(csv.reader(io.StringIO(text)))

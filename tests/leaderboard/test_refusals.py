@@ -78,7 +78,7 @@ def _speakers(data):
         (_direction, "higher_is_better is True"),
         (_outside, "split ../../test name of letters"),
         (_speakers, "99 speakers stored"),
-        (lambda data: data.update(task="ReadMe"), "the name of the overview"),
+        (lambda data: data.update(task="ReadMe"), "the name of another page"),
         (lambda data: data.pop("seed"), "seed: Field required"),
         (lambda data: data.update(extra=1), "extra: Extra inputs"),
         (lambda data: data.update(schema_version=2), "schema_version"),
