@@ -293,5 +293,7 @@ def condition(task: Task, split: str) -> Chain | None:
     own = next((s.condition for s in task.ood if s.name == split), [])
     beside = HERE / task.suite / "data"
     data = beside if beside.is_dir() else DATA  # a suite of users' corpora takes rooms and voices from the embedded one
-    parts = tuple(build(spec, data=data) for spec in (own, task.front_end) if spec)
-    return Chain(parts) if parts else None
+    parts = [build(own, data=data)] if own else []
+    # the front end is the training rows' too, so nothing that is kept for test alone may be in it
+    parts += [build(task.front_end, data=data, training=True)] if task.front_end else []
+    return Chain(tuple(parts)) if parts else None

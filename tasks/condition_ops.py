@@ -1,7 +1,7 @@
 """The operations a condition is made of: one strict model an op, its parameters the fields.
 
-An op maps a waveform (n,) at 16 kHz to another of the same length (`trim_silence` and `crop` shorten), without
-delay. It draws at random from the generator it is given and from nothing else. `VERSION` is raised whenever
+An op maps a waveform (n,) at 16 kHz to another of the same length (`trim_silence`, `crop` and `speed` change it),
+without delay. It draws at random from the generator it is given and from nothing else. `VERSION` is raised whenever
 the same parameters would give other samples, a changed default included; a new op or a new optional field
 changes no version.
 """
@@ -16,36 +16,17 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from scipy.signal import fftconvolve, firwin, kaiserord
 
 from harness import audio
 from harness.contracts import SAMPLE_RATE, Utterance
 from tasks import noises, rooms, silence
+from tasks.condition_base import Name, Op, clip, fit
+from tasks.condition_noise import Noise, RecordedNoise
+from tasks.condition_simulated import SimulatedRoom
+from tasks.condition_voice import Pitch, Speed
 from tasks.noises import Signal
-
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.+-]*$")]
-
-
-class Op(BaseModel):
-    """`resources` are the manifest rows it may read, fixed when the condition is built; their content is part
-    of the condition's version, as are `libraries`, whose release may change the samples."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-    VERSION: ClassVar[int] = 1
-    KEEPS_LENGTH: ClassVar[bool] = True
-    op: str
-
-    def resources(self, data: Path) -> tuple[Utterance, ...]:
-        return ()
-
-    def libraries(self) -> dict[str, str]:
-        return {}
-
-    def run(
-        self, wave: Signal, rng: np.random.Generator, utterance_id: str, resources: tuple[Utterance, ...]
-    ) -> Signal:
-        raise NotImplementedError
 
 
 class Gain(Op):
@@ -56,6 +37,39 @@ class Gain(Op):
 
     def run(self, wave: Signal, *_: Any) -> Signal:
         return wave * 10 ** (self.db / 20)
+
+
+class Level(Op):
+    """Bring the active speech level to `dbov` dB re full scale (RMS 1, as in ITU-T G.100.1; speech is usually kept at
+    -26), give or take up to `spread` dB, uniformly drawn."""
+
+    op: Literal["level"]
+    dbov: Annotated[float, Field(ge=-80, le=0)]
+    spread: Annotated[float, Field(ge=0, le=30)] = 0.0
+
+    def run(self, wave: Signal, rng: np.random.Generator, *_: Any) -> Signal:
+        power = noises.active_power(wave)
+        if power <= 0:
+            raise ValueError("a level needs a wave that is not all zero")
+        target = self.dbov + (rng.uniform(-self.spread, self.spread) if self.spread else 0.0)
+        return np.asarray(wave * np.sqrt(10 ** (target / 10) / power))
+
+
+class Clip(Op):
+    """Flatten what is loudest, so that `share` of the samples of active speech lie at the limit; the active level is
+    restored."""
+
+    op: Literal["clip"]
+    share: Annotated[float, Field(gt=0, le=0.9)]
+
+    def run(self, wave: Signal, *_: Any) -> Signal:
+        before = noises.active_power(wave)
+        sizes = np.abs(wave[noises.active_samples(wave)])
+        limit = np.quantile(sizes, 1 - self.share, method="higher")
+        if limit <= 0:
+            raise ValueError("wanted sound to clip, found zeros; ask for a smaller share")
+        flat = np.clip(wave, -limit, limit)
+        return np.asarray(flat * np.sqrt(before / noises.active_power(flat)))
 
 
 class TrimSilence(Op):
@@ -111,7 +125,7 @@ class Resample(Op):
     rate: Annotated[int, Field(ge=4_000, lt=SAMPLE_RATE)] = 8_000
 
     def run(self, wave: Signal, *_: Any) -> Signal:
-        return _fit(_back(audio.resample(wave, SAMPLE_RATE, self.rate), self.rate), len(wave))
+        return fit(_back(audio.resample(wave, SAMPLE_RATE, self.rate), self.rate), len(wave))
 
 
 class Codec(Op):
@@ -133,6 +147,8 @@ class Codec(Op):
             raise ValueError("gsm is defined at 8000 Hz only")
         if self.level is not None and self.codec not in ("opus", "mp3", "vorbis"):
             raise ValueError(f"{self.codec} has no compression level")
+        if self.codec == "mp3" and self.level == 1:
+            raise ValueError("mp3 has levels below 1 only; libsndfile refuses that one")
         return self
 
     def libraries(self) -> dict[str, str]:
@@ -140,7 +156,7 @@ class Codec(Op):
 
     def run(self, wave: Signal, *_: Any) -> Signal:
         sent = np.clip(audio.resample(wave, SAMPLE_RATE, self.rate), -1.0, 1.0)
-        return _fit(_back(_fit(self._transcode(sent), len(sent)), self.rate), len(wave))
+        return fit(_back(fit(self._transcode(sent), len(sent)), self.rate), len(wave))
 
     def _transcode(self, sent: NDArray[np.float32]) -> Signal:
         form, subtype = _CODECS[self.codec]
@@ -154,70 +170,42 @@ class Codec(Op):
         return decoded
 
 
-class Noise(Op):
-    """Add noise at `snr` dB: active speech power over the noise's mean power (`tasks.noises`).
-
-    Families: white, pink, brown, hum, babble, and machine, which is kept for testing alone. Babble is
-    `speakers` people of `corpus` / `split` talking at once at one level, never the utterance's own speaker
-    where that is known.
-    """
-
-    op: Literal["noise"]
-    family: Literal["white", "pink", "brown", "hum", "machine", "babble"]
-    snr: Annotated[float, Field(ge=-30, le=60)]
-    speakers: Annotated[int, Field(ge=1, le=32)] = 4
-    corpus: Name = "kokoro_asv"
-    split: Name = "train"
-
-    @model_validator(mode="after")
-    def _babble_only(self) -> Noise:
-        idle = sorted(self.model_fields_set & {"speakers", "corpus", "split"})
-        if self.family != "babble" and idle:
-            raise ValueError(f"{idle[0]} belongs to family babble only")
-        return self
-
-    def resources(self, data: Path) -> tuple[Utterance, ...]:
-        return rooms.pool(data, self.corpus, self.split) if self.family == "babble" else ()
-
-    def run(
-        self, wave: Signal, rng: np.random.Generator, utterance_id: str, resources: tuple[Utterance, ...]
-    ) -> Signal:
-        if self.family == "babble":
-            noise = _babble(len(wave), rng, utterance_id, resources, self.speakers)
-        else:
-            noise = noises.FAMILIES[self.family](len(wave), rng)
-        return noises.mix(wave, noise, self.snr)
-
-
 class Room(Op):
-    """Convolve with a room impulse response of `corpus` whose T60 lies in `t60` [from, to] seconds, one drawn
-    for each utterance. The direct path stays in place, the tail beyond the end is cut, the active level is
-    restored."""
+    """Convolve with a room impulse response of `corpus`, one drawn for each utterance: the embedded rooms, or measured
+    ones in the user's folder (`rirs`). With `t60`, only those whose T60 lies in [from, to] seconds. Of several channels
+    the first is taken. The direct path stays in place, the tail beyond the end is cut, the active level is restored."""
 
     op: Literal["room"]
-    t60: Annotated[list[float], Field(min_length=2, max_length=2)]
+    t60: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
     corpus: Name = "rooms"
     split: Name | None = None
 
     def resources(self, data: Path) -> tuple[Utterance, ...]:
-        low, high = self.t60
-        return rooms.responses(data, self.corpus, self.split, low, high)
+        if self.t60 is None:
+            return rooms.pool(data, self.corpus, self.split)
+        return rooms.responses(data, self.corpus, self.split, *self.t60)
 
     def run(
         self, wave: Signal, rng: np.random.Generator, utterance_id: str, resources: tuple[Utterance, ...]
     ) -> Signal:
-        return rooms.convolve(wave, _clip(resources[rng.integers(len(resources))]).astype(np.float64))
+        return rooms.convolve(wave, _response(resources[rng.integers(len(resources))]).astype(np.float64))
 
 
 OPS: dict[str, type[Op]] = {
     "gain": Gain,
+    "level": Level,
+    "clip": Clip,
     "trim_silence": TrimSilence,
     "crop": Crop,
+    "speed": Speed,
+    "pitch": Pitch,
     "band": Band,
     "resample": Resample,
     "codec": Codec,
     "noise": Noise,
+    "recorded_noise": RecordedNoise,
     "room": Room,
+    "simulated_room": SimulatedRoom,
 }
 
 _CODECS = {
@@ -230,32 +218,6 @@ _CODECS = {
 }
 
 
-def _babble(n: int, rng: np.random.Generator, utterance_id: str, pool: tuple[Utterance, ...], speakers: int) -> Signal:
-    own = {row.speaker for row in pool if row.id == utterance_id}
-    voices: dict[str, list[Utterance]] = {}
-    for row in pool:
-        if row.speaker not in own:
-            voices.setdefault(row.speaker, []).append(row)
-    if len(voices) < speakers:
-        raise ValueError(f"wanted babble of {speakers} other speakers, found {len(voices)}; ask for fewer")
-    total = np.zeros(n)
-    for voice in rng.permutation(sorted(voices))[:speakers]:
-        clips = voices[str(voice)]
-        stream, length = [], 0
-        while length < n:  # a talker goes on with another clip until the utterance ends
-            stream.append(_clip(clips[rng.integers(len(clips))]))
-            length += len(stream[-1])
-        talk = np.concatenate(stream).astype(np.float64)
-        start = int(rng.integers(length - n + 1))
-        total += talk[start : start + n] / np.sqrt(noises.active_power(talk))
-    return total
-
-
-@lru_cache(maxsize=256)
-def _clip(row: Utterance) -> NDArray[np.float32]:
-    return audio.read(row)
-
-
 @lru_cache(maxsize=32)
 def _band_filter(low: float, high: float, width: float) -> Signal:
     taps, beta = kaiserord(65.0, width / (SAMPLE_RATE / 2))
@@ -264,10 +226,17 @@ def _band_filter(low: float, high: float, width: float) -> Signal:
     return np.asarray(firwin(taps, edges, window=("kaiser", beta), pass_zero=low == 0, fs=SAMPLE_RATE))
 
 
+def _response(row: Utterance) -> NDArray[np.floating]:
+    """The first channel (n,) at 16 kHz: the mean over an array's microphones is the response of no place."""
+    if row.archive is None:
+        try:
+            with soundfile.SoundFile(row.member) as sound:
+                if sound.channels > 1:
+                    return audio.resample(sound.read(always_2d=True)[:, 0], sound.samplerate, SAMPLE_RATE)
+        except (soundfile.SoundFileError, RuntimeError, OSError) as error:
+            raise ValueError(f"{row.member} cannot be decoded ({error}); restore the file") from None
+    return clip(row)
+
+
 def _back(wave: NDArray[np.floating], rate: int) -> Signal:
     return audio.resample(wave, rate, SAMPLE_RATE).astype(np.float64)
-
-
-def _fit(wave: NDArray[np.floating], n: int) -> Signal:
-    """Cut, or pad with zeros, at the end: resampling and codecs round lengths up to their own grid."""
-    return np.pad(np.asarray(wave[:n], dtype=np.float64), (0, max(0, n - len(wave))))

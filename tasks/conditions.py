@@ -29,7 +29,8 @@ from harness.audio import Wave, content_key
 from harness.contracts import Utterance
 from harness.errors import UserError
 from harness.registry import suggest
-from tasks.condition_ops import OPS, Op
+from tasks.condition_base import Op
+from tasks.condition_ops import OPS
 
 DATA = Path(__file__).parent / "mini" / "data"
 CLEAN = "clean"
@@ -80,13 +81,19 @@ class Condition:
         return np.ascontiguousarray(out, dtype=np.float32)
 
 
-def build(spec: Sequence[Mapping[str, Any]], seed: int = 0, data: Path = DATA) -> Condition:
-    """A condition from its list of ops. `data` is the folder whose corpora the ops read.
+def build(
+    spec: Sequence[Mapping[str, Any]], seed: int = 0, data: Path = DATA, *, training: bool = False
+) -> Condition:
+    """A condition from its list of ops. `data` is the folder whose corpora the ops read; those that are not there are
+    looked for among the user's own. `training` says that something is trained on what comes out.
 
-    Raises UserError for an unknown op or key (with a suggestion), a value out of range, and a missing
-    resource.
+    Raises UserError for an unknown op or key (with a suggestion), a value out of range, a missing resource or library,
+    and in training for what is kept for testing alone.
     """
     ops = tuple(_op(entry, place) for place, entry in enumerate(spec, start=1))
+    kept = [op for op in ops if op.test_only()]
+    if training and kept:
+        raise UserError(f"condition op {kept[0].op}: kept for testing alone, found in training; take another noise")
     resources = tuple(op.resources(data) for op in ops)
     return Condition(ops, resources, seed, _version(ops, resources, seed))
 

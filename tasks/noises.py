@@ -1,8 +1,9 @@
 """Noise families for the `noise` condition, and the signal-to-noise ratio they are mixed at.
 
 Every family is a function (samples n, generator) -> (n,) float64 of any level; `mix` sets the level. The
-families are synthetic, so they ship with the code; babble is made of speech and lives in `condition_ops`.
-`machine` is kept for testing alone: no recipe may train on it, so that one family is unseen by everything.
+families are synthetic, so they ship with the code; babble and recordings live in `condition_noise`.
+`machine` is kept for testing alone, and of recordings the split `noise_unseen`: `build(..., training=True)` refuses
+both, so that one family is unseen by everything.
 """
 
 from __future__ import annotations
@@ -26,13 +27,23 @@ def active_power(wave: NDArray[np.floating]) -> float:
     Pauses would otherwise lower the level of speech, and so the noise put under it, by as much as they are
     long. A last partial frame counts with its own length. Close to ITU-T P.56, without its hangover.
     """
+    padded, lengths, active = _frames(wave)
+    return float(padded[active].sum() / lengths[active].sum())
+
+
+def active_samples(wave: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """(n,) True in the frames that `active_power` counts."""
+    return np.repeat(_frames(wave)[2], FRAME)[: len(wave)]
+
+
+def _frames(wave: NDArray[np.floating]) -> tuple[Signal, NDArray[np.int_], NDArray[np.bool_]]:
+    """Squared samples by frame (frames, FRAME), each frame's length, and whether it is active."""
     samples = np.asarray(wave, dtype=np.float64)
     padded = np.pad(samples**2, (0, -len(samples) % FRAME)).reshape(-1, FRAME)
     lengths = np.full(len(padded), FRAME)
     lengths[-1] -= padded.size - len(samples)
     power = padded.sum(axis=1) / lengths
-    active = power >= np.quantile(power, 0.95) * 10 ** (-ACTIVE_DB / 10)
-    return float(padded[active].sum() / lengths[active].sum())
+    return padded, lengths, power >= np.quantile(power, 0.95) * 10 ** (-ACTIVE_DB / 10)
 
 
 def mix(wave: NDArray[np.floating], noise: Signal, snr: float) -> Signal:
@@ -92,6 +103,7 @@ FAMILIES: dict[str, Callable[[int, np.random.Generator], Signal]] = {
     "machine": machine,
 }
 TEST_ONLY = frozenset({"machine"})
+TEST_ONLY_SPLIT = "noise_unseen"
 
 
 def _coloured(n: int, rng: np.random.Generator, slope: float) -> Signal:

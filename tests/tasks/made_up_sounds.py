@@ -23,6 +23,8 @@ VOICES = (300.0, 700.0, 1_900.0, 3_100.0)
 
 EVERY_OP: list[dict[str, Any]] = [
     {"op": "gain", "db": -3},
+    {"op": "level", "dbov": -26},
+    {"op": "clip", "share": 0.1},
     {"op": "band", "low": 300, "high": 3_400},
     {"op": "resample"},
     *({"op": "codec", "codec": codec} for codec in ("gsm", "ulaw", "alaw", "opus", "mp3", "vorbis")),

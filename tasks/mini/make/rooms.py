@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from harness.contracts import SAMPLE_RATE
 from tasks.mini.make.pack import Clip, pack
+from tasks.rooms import schroeder_t60
 
 SEED = 2026
 ROOMS = 16
@@ -27,16 +28,6 @@ LENGTH = SAMPLE_RATE
 """Samples at most: 1 s. The tail ends earlier, where it is 63 dB down."""
 MARGIN = 0.7
 SHAKE = 0.05
-
-
-def schroeder_t60(response: NDArray[np.float64], high: float = -5.0, low: float = -25.0) -> float:
-    """T60 in seconds of an impulse response (n,) at 16 kHz: the line fitted to its backward-integrated energy
-    (Schroeder, 1965) between `high` and `low` dB, extrapolated to -60 dB (ISO 3382-2)."""
-    energy = np.cumsum(response[::-1] ** 2)[::-1]
-    decay = 10 * np.log10(energy / energy[0] + 1e-20)
-    inside = np.flatnonzero((decay <= high) & (decay >= low))
-    slope = np.polyfit(inside / SAMPLE_RATE, decay[inside], 1)[0]
-    return float(-60.0 / slope)
 
 
 def make(folder: Path, scratch: Path) -> None:
