@@ -60,8 +60,8 @@ class Settings(checkpoints.Settings):
     eval_every: int = Field(gt=0)
     lr: float = Field(gt=0)
     head_lr: float = Field(default=1.0, gt=0)
-    """What the head's rate is, in parts of `lr`. The paper's 5,000 updates of the head alone leave it trained; the 50 of
-    `mini` do so only at a higher rate, and an encoder below an untrained head is moved at random."""
+    """What the head's rate is, in parts of `lr`. The paper's 5,000 updates of the head alone leave it trained; the 50
+    of `mini` do so only at a higher rate, and an encoder below an untrained head is moved at random."""
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Settings:
