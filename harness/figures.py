@@ -25,6 +25,8 @@ PACKAGES = {"matplotlib": "matplotlib", "parselmouth": "praat-parselmouth", "cap
 """By module, the package that has it: those of the extra `analysis`."""
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
 """Told apart by colour-blind people too (Paul Tol's "bright")."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "h")
+"""Beside the colours, for more series than there are of those; one more or less, so that the pairs do not repeat."""
 DPI = 120
 
 
@@ -44,7 +46,7 @@ def canvas(rows: int = 1, columns: int = 1, *, size: tuple[float, float], **opti
     """A figure and its axes, as `Figure.subplots` gives them; drawn without a display. `size` in inches."""
     figure = library("matplotlib.figure").Figure(figsize=size, layout="constrained")
     axes = figure.subplots(rows, columns, **options)
-    for one in [axes] if rows == columns == 1 else axes.ravel():
+    for one in axes.ravel() if hasattr(axes, "ravel") else [axes]:  # one alone is no array, unless that was asked for
         one.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
@@ -108,4 +110,32 @@ def bars(axes: Any, labels: Sequence[str], series: Mapping[str, Sequence[float]]
         places = [x + (at - (len(series) - 1) / 2) * width for x in range(len(labels))]
         axes.bar(places, heights, width * 0.95, label=name, color=COLOURS[at % len(COLOURS)])
     axes.set_xticks(range(len(labels)), labels)
-    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    legend_beside(axes)
+
+
+def curve(
+    axes: Any,
+    x: Sequence[float],
+    y: Sequence[float],
+    at: int,
+    label: str,
+    *,
+    spans: tuple[Sequence[float], Sequence[float]] | None = None,
+    colour: str | None = None,
+    dashes: str = "-",
+    emphasised: bool = False,
+) -> None:
+    """A line with markers, the `at`-th of its axes. `spans`: the low and the high ends of its intervals, NaN for
+    none; the interval is of one seed where the line is a mean of several, so it need not hold the marker."""
+    shade = colour or COLOURS[at % len(COLOURS)]
+    axes.plot(
+        list(x), list(y), color=shade, marker=MARKERS[at % len(MARKERS)], linestyle=dashes, label=label,
+        markersize=5 if emphasised else 4, linewidth=2.4 if emphasised else 1.1, zorder=3 if emphasised else 2,
+    )  # fmt: skip
+    if spans is not None:
+        axes.vlines(list(x), list(spans[0]), list(spans[1]), color=shade, linewidth=0.7, alpha=0.7)
+
+
+def legend_beside(axes: Any, size: float = 8) -> None:
+    """A legend to the right of the axes, where it hides nothing."""
+    axes.legend(frameon=False, fontsize=size, loc="upper left", bbox_to_anchor=(1, 1))
