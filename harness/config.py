@@ -186,11 +186,12 @@ def parse(model: type[Any], data: dict[str, Any], where: str | Path) -> Any:
         return model.model_validate(data)
     except ValidationError as error:
         first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")  # a misspelling explains a gap
-        path = ".".join(str(part) for part in first["loc"]) or "the file"
+        path = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             near = suggest(str(first["loc"][-1]), _keys_beside(model, first["loc"]))
             raise UserError(f"{where}: unknown key {path!r}{near}") from error
-        raise UserError(f"{where}: {path}: {first['msg'].removeprefix('Value error, ')}") from error
+        place = f"{where}: {path}" if path else where  # of several values that do not go together there is no path
+        raise UserError(f"{place}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
 def _keys_beside(model: type[BaseModel], path: Sequence[str | int]) -> set[str]:

@@ -27,7 +27,7 @@ from collections.abc import Sequence  # noqa: E402
 from harness.errors import UserError  # noqa: E402
 from harness.paths import ROOT  # noqa: E402
 from harness.registry import resolve, unknown  # noqa: E402
-from harness.shell import Parser, device, guarded, seeds  # noqa: E402
+from harness.shell import Parser, device, guarded, seeds, writable  # noqa: E402
 
 
 def families() -> list[str]:
@@ -59,6 +59,8 @@ def _main(argv: list[str]) -> int:
     made = recipe(args)
     if args.out and len(args.seeds) > 1:
         raise UserError(f"--out names one file and --seeds {len(args.seeds)} seeds; give one seed a call")
+    if args.out:
+        writable(args.out, "--out")  # before features and training
     where = distributed.start(device(args.device))
     first = distributed.rank() == 0
     job = Job(

@@ -1,11 +1,13 @@
-"""What the command lines share: a parser with one-line complaints, seeds, devices, and the exit status."""
+"""What the command lines share: a parser with one-line complaints, seeds, devices, a file to write, the exit status."""
 
 from __future__ import annotations
 
 import argparse
 import io
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from harness.errors import UserError
@@ -55,6 +57,19 @@ def device(name: str) -> str:
             f"device {name!r} cannot be used here ({str(error).splitlines()[0]}); try --device cpu"
         ) from error
     return name
+
+
+def writable(path: Path, option: str) -> None:
+    """Raise UserError unless a file can be written there, itself untouched and no folder made."""
+    try:
+        folder = path.is_dir()
+        above = next(place for place in path.absolute().parents if place.exists())
+        with tempfile.TemporaryFile(dir=above):
+            pass
+    except OSError as error:
+        raise UserError(f"{option} {path} cannot be written ({error.strerror or error}); give another place") from None
+    if folder:
+        raise UserError(f"{option} {path} is a folder: a file wanted, such as {path / 'seed0.safetensors'}")
 
 
 def guarded(command: Callable[[list[str]], int], argv: Sequence[str]) -> int:

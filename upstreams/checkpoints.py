@@ -39,9 +39,9 @@ bytes."""
 
 
 class Settings(BaseModel):
-    """Everything a recipe can be told; its hash names the recipe."""
+    """Everything a recipe can be told; its hash names the recipe. Numbers are finite: nothing else has a hash."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     version: int = 1
     """Raised when the recipe gives other weights for a reason that no field shows."""
 
@@ -129,6 +129,11 @@ class Checkpoint(Generic[M, N]):
     def defaults(cls, settings: Any) -> Settings:
         """The settings that the command line gives where no flag says otherwise."""
 
+    @classmethod
+    def presets(cls, settings: Any) -> Mapping[str, Settings]:
+        """By name, presets that a command may begin from in place of the defaults; `preset` is no setting itself."""
+        return {}
+
     @staticmethod
     def halves(name: str, value: Tensor) -> bool:
         """Whether a tensor is kept in half precision: the matrices of linear layers, not statistics."""
@@ -171,7 +176,9 @@ class Checkpoint(Generic[M, N]):
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """A checkpoint from its file. Raises UserError: missing, not ours, changed since it was written."""
+        """A checkpoint from its file. Raises UserError: missing, a folder, not ours, changed since it was written."""
+        if path.is_dir():
+            raise UserError(f"{path} is a folder: wanted a file, a checkpoint of {cls.title}")
         try:
             text, tensors = cls.read(path)
             if text is None:
@@ -190,7 +197,7 @@ class Checkpoint(Generic[M, N]):
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
             raise UserError(
-                f"{path}: not an {cls.title} checkpoint of this version ({where}: {first['msg']}); make it again"
+                f"{path} is no {cls.title} checkpoint of this version ({where}: {first['msg']}); make it again"
             ) from None
         if digest(tensors) != meta.tensors_sha256:
             raise UserError(
@@ -235,13 +242,24 @@ class Checkpoint(Generic[M, N]):
 
     @classmethod
     def command(cls, backbone: str, settings: Settings, seed: int) -> str:
-        """The command line that makes a recipe's checkpoint."""
-        usual = cls.defaults(settings).model_dump(mode="json")
-        parts = [f"python harness/posttrain.py {cls.family} --backbone {backbone}"]
-        for name, value in settings.model_dump(mode="json").items():
-            if name in cls.named and value is not None or value != usual[name] and name != "version":
-                parts.append(cls._flag(name, value))
-        return " ".join([*parts, f"--seed {seed}"])
+        """The command line that makes a recipe's checkpoint: by its own flags, or by a preset and fewer of them."""
+        ways = [cls._flags(settings, cls.defaults(settings))]
+        for preset, usual in cls.presets(settings).items():
+            # no flag takes a value back to None
+            if all(value is not None or getattr(usual, name) is None for name, value in settings):
+                ways.append([f"--preset {preset}", *cls._flags(settings, usual)])
+        flags = min(ways, key=lambda way: len(" ".join(way)))
+        return " ".join([f"python harness/posttrain.py {cls.family} --backbone {backbone}", *flags, f"--seed {seed}"])
+
+    @classmethod
+    def _flags(cls, settings: Settings, usual: Settings) -> list[str]:
+        """Those that tell the settings from the usual ones, and those that a command always has."""
+        default = usual.model_dump(mode="json")
+        return [
+            cls._flag(name, value)
+            for name, value in settings.model_dump(mode="json").items()
+            if name in cls.named and value is not None or value != default[name] and name != "version"
+        ]
 
     @classmethod
     def _flag(cls, name: str, value: Any) -> str:

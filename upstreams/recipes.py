@@ -157,6 +157,7 @@ class Training:
             log=log,
             tensorboard=self.job.tensorboard,
             what=self.what,
+            say=self.job.say,
         )
 
     def finish(self, write: Callable[[], None]) -> None:

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from harness.contracts import SAMPLE_RATE, Upstream
 from harness.encode import base_of, encode
 from harness.errors import UserError
+from harness.progress import note
 from harness.registry import unknown
 from upstreams import backbones, catalogue, s3prl_shims, weights
 
@@ -192,7 +193,12 @@ def _entry(name: str) -> Callable[..., S3PRLModule]:
 
 
 def _hub_names() -> list[str]:
-    cards = {name: catalogue.card(name) for name in catalogue.names()}
+    cards = {}
+    for name in catalogue.names():
+        try:
+            cards[name] = catalogue.card(name)
+        except UserError as error:  # one broken card is not to keep the others out
+            note(f"left out of s3prl.hub: {error}")
     plain = [name for name, card in cards.items() if card.family == catalogue.BACKBONES]
     above = [name for name, card in cards.items() if card.backbone is not None]
     return [*cards, *(f"{name}@{base}" for name in above for base in plain)]

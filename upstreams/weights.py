@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
-from urllib.request import getproxies
+from urllib.request import getproxies, proxy_bypass
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -114,15 +114,18 @@ def load_plain(path: Path) -> Any:
 
     Of classes beyond torch's own only argparse's Namespace is read, in which s3prl keeps settings: it has no code."""
     if not path.is_file():
-        raise UserError(f"weights file {path} does not exist")
+        raise UserError(f"weights file {path} {'is a folder: a file wanted' if path.is_dir() else 'does not exist'}")
     if path.name.endswith(INDEX):
         return {name: tensor for shard in shards(path) for name, tensor in load_plain(shard).items()}
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         with path.open("rb") as file:
-            if not file.read(4).startswith(TORCH_FILES):
-                raise UserError(f"{path}: wanted model weights, but it is neither safetensors nor a file of torch.save")
+            start = file.read(9)
+        if start[5:] == b"\0\0\0{":  # the size of the header, then JSON
+            raise UserError(f"{path} is safetensors by its content: rename it to {path.stem}.safetensors")
+        if not start.startswith(TORCH_FILES):
+            raise UserError(f"{path}: wanted model weights, but it is neither safetensors nor a file of torch.save")
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
@@ -280,18 +283,19 @@ def fetch(repository: str, revision: str | None = None) -> Path:
 
 
 def _hub_reachable() -> bool:
-    """Asked first, since the hub's client retries for half a minute a file. Behind a proxy only the client knows."""
+    """Asked first, since the hub's client retries for half a minute a file. Of a proxy it is asked whether it is there:
+    what lies behind it only the client knows."""
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
         return False
-    if getproxies():
-        return True
-    address = urlsplit(constants.ENDPOINT)
+    hub, proxies = urlsplit(constants.ENDPOINT), getproxies()
+    proxy = None if proxy_bypass(hub.hostname or "") else proxies.get(hub.scheme) or proxies.get("all")
+    next_hop = urlsplit(proxy if proxy and "//" in proxy else f"//{proxy}") if proxy else hub
     try:
-        port = address.port or (80 if address.scheme == "http" else 443)
-        socket.create_connection((address.hostname or "", port), timeout=5).close()
-    except OSError:
+        port = next_hop.port or {"https": 443, "socks5": 1080, "socks5h": 1080}.get(next_hop.scheme, 80)
+        socket.create_connection((next_hop.hostname or "", port), timeout=5).close()
+    except (OSError, ValueError):
         return False
     return True
 

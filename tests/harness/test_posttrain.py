@@ -14,6 +14,7 @@ from crossed_tones import DIM, Toy, write_crossed
 from harness import posttrain
 from harness.paths import ROOT
 from harness.recipe import Job
+from harness.shell import writable
 
 QUICK = ["--hidden", "16,16", "--block-dim", "8", "--batch", "12", "--steps", "20", "--device", "cpu"]
 
@@ -52,6 +53,28 @@ def test_out_names_the_file(toy: Path, tmp_path: Path) -> None:
     assert (tmp_path / "a" / "b.safetensors").is_file()
 
 
+@pytest.mark.parametrize("family", posttrain.families())
+def test_out_is_looked_at_before_anything_is_made(
+    toy: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch, family: str
+) -> None:
+    def made(*_: object, **__: object) -> None:
+        raise AssertionError("the backbone was built")
+
+    monkeypatch.setattr("upstreams.catalogue.build", made)
+    monkeypatch.delenv("RANK", raising=False)
+    (tmp_path / "file").write_text("")
+    start = [family, "--backbone", "toy", "--data", toy, "--device", "cpu", "--out"]
+    assert f"--out {tmp_path} is a folder: a file wanted" in error_line(capsys, *start, tmp_path)
+    below = tmp_path / "file" / "new" / "x.safetensors"
+    assert f"--out {below} cannot be written (Not a directory)" in error_line(capsys, *start, below)
+    assert (tmp_path / "file").read_text() == ""
+
+
+def test_out_makes_no_folder_when_it_is_looked_at(tmp_path: Path) -> None:
+    writable(tmp_path / "a" / "b.safetensors", "--out")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_convert_from_the_command_line(toy: Path, tmp_path: Path) -> None:
     names = ((0, 16, DIM), (2, 16, 16), (4, 12, 16))
     state = {f"disentanglement_network.encoder.{n}.weight": torch.randn(a, b) for n, a, b in names}
@@ -77,6 +100,10 @@ def test_convert_from_the_command_line(toy: Path, tmp_path: Path) -> None:
         (["icl", "--batch", "50"], "the nearest that work are"),
         (["icl", "--device", "tpu9"], "device 'tpu9'"),
         (["icl", "--convert", "nothing.ckpt"], "does not exist"),
+        (["icl", "--convert", "."], "is a folder"),
+        (["icl", "--standardise", "--raw"], "--raw: not allowed with argument --standardise"),
+        (["icl", "--lr", "inf"], "posttrain.py icl: lr: Input should be a finite number"),
+        (["icl", "--margin", "nan"], "margin: Input should be"),
         (["icl", "--data", "nothing.yaml"], "nothing.yaml is missing"),
     ],
 )

@@ -116,7 +116,9 @@ def test_resume_is_bit_exact(tmp_path: Path, onecycle) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         train(SPECS, plan, checkpoint=file, identity="a", on_step=stop)
-    resumed = train(SPECS, plan, checkpoint=file, identity="a")
+    said: list[str] = []
+    resumed = train(SPECS, plan, checkpoint=file, identity="a", what="training seed 0", say=said.append)
+    assert said == ["training seed 0: going on from update 30 of 50"]
     for one, other in zip(whole, resumed, strict=True):
         assert same(one.last, other.last) and same(one.state, other.state) and one.curve == other.curve
 

@@ -292,4 +292,11 @@ def test_the_command_in_a_message_makes_that_recipe() -> None:
     Recipe.options(parser)
     words = line.split()[5:-2]
     assert Recipe(parser.parse_args(words)).settings.hash == settings.hash
+    paper = from_options({"preset": "paper", "variant": "content_only"}, "")
+    line = command("hubert_base", paper, 0)
+    assert line.endswith("--backbone hubert_base --preset paper --variant content_only --seed 0")
+    assert Recipe(parser.parse_args(line.split()[5:-2])).settings.hash == paper.hash
+    # `paper` standardises or not, and no flag says "what does best"
+    undecided = paper.model_copy(update={"standardise": None})
+    assert "--preset" not in command("hubert_base", undecided, 0) and "None" not in command("hubert_base", undecided, 0)
     assert command("hubert_base", Settings(), 0) == "python harness/posttrain.py icl --backbone hubert_base --seed 0"

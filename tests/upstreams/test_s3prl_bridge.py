@@ -123,6 +123,18 @@ def test_post_trained_cards_are_there_for_every_backbone(tmp_path, monkeypatch):
             delattr(hub, name)
 
 
+def test_a_broken_card_is_named_and_keeps_no_other_out(tmp_path, monkeypatch, capsys):
+    (tmp_path / "broken.yaml").write_text("family: backbones\n")
+    (tmp_path / "fbank_40.yaml").write_text("family: backbones\n" + CARD)
+    monkeypatch.setattr(catalogue, "CARDS", tmp_path)
+    added = bridge.register()
+    for name in added:
+        delattr(hub, name)
+    assert added == ["fbank_40"]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("left out of s3prl.hub: ") and "broken.yaml: contamination: Field required" in line
+
+
 def test_the_runners_k_is_the_backbones_folder(hf_folder):
     module = hub.whisper_base(ckpt=str(hf_folder("whisper")))
     assert module.upstream.dim == 32

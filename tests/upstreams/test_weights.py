@@ -68,6 +68,16 @@ def test_other_content_is_refused(tmp_path):
         weights.load_tensors(tmp_path / "w.bin")
 
 
+def test_a_folder_and_safetensors_under_another_name_are_said_to_be_that(tmp_path):
+    with pytest.raises(UserError, match="is a folder: a file wanted"):
+        weights.load_tensors(tmp_path)
+    save_file({"a": torch.zeros(1)}, tmp_path / "ours.pth")
+    with pytest.raises(UserError, match=r"ours\.pth is safetensors by its content: rename it to ours\.safetensors"):
+        weights.load_tensors(tmp_path / "ours.pth")
+    torch.save({"a": torch.zeros(1)}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    assert set(weights.load_tensors(tmp_path / "old.pth")) == {"a"}
+
+
 def test_truncated_file_is_refused(tmp_path):
     save_file({"a": torch.zeros(1000)}, tmp_path / "w.safetensors")
     os.truncate(tmp_path / "w.safetensors", 900)
@@ -174,6 +184,34 @@ def test_no_connection_is_found_out_before_the_client_retries(tmp_path, monkeypa
     monkeypatch.setattr(weights.socket, "create_connection", refuse)
     with pytest.raises(UserError, match="cannot be downloaded here"):
         weights.fetch("someone/model")
+
+
+@pytest.mark.parametrize(
+    ("proxies", "asked"),
+    [
+        ({"https": "http://localproxy:3128"}, ("localproxy", 3128)),
+        ({"https": "localproxy:3128"}, ("localproxy", 3128)),
+        ({"https": "http://localproxy"}, ("localproxy", 80)),
+        ({"all": "socks5://localproxy"}, ("localproxy", 1080)),
+        ({"http": "http://localproxy:3128"}, ("hub.example", 443)),
+        ({"https": "http://localproxy:3128", "no": "hub.example"}, ("hub.example", 443)),
+    ],
+)
+def test_of_a_proxy_it_is_asked_whether_it_is_there(monkeypatch, proxies, asked):
+    from huggingface_hub import constants
+
+    found = []
+
+    def connect(address, timeout):
+        found.append(address)
+        raise OSError("refused")
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "https://hub.example")
+    monkeypatch.setattr(weights, "getproxies", lambda: proxies)
+    monkeypatch.setattr(weights, "proxy_bypass", lambda host: host == proxies.get("no"))
+    monkeypatch.setattr(weights.socket, "create_connection", connect)
+    assert not weights._hub_reachable() and found == [asked]
 
 
 def test_folder_without_weights_names_what_is_wanted(tmp_path):

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from upstreams import checkpoints
 from upstreams.checkpoints import probe
 from upstreams.icl.network import InputMap, Kind, Network
-from upstreams.icl.settings import Settings
+from upstreams.icl.settings import PRESETS, Settings, from_options
 
 __all__ = ["Checkpoint", "Choice", "Meta", "command", "find", "halved", "load", "new_network", "of", "probe"]
 
@@ -52,6 +52,10 @@ class Checkpoint(checkpoints.Checkpoint[Meta, Network]):
     @classmethod
     def defaults(cls, settings: Settings) -> Settings:
         return Settings()
+
+    @classmethod
+    def presets(cls, settings: Settings) -> dict[str, Settings]:
+        return {name: from_options({"preset": name}, "defaults") for name in PRESETS if name != "mini"}
 
 
 def new_network(settings: Settings, layers: list[int], kind: Kind, width: int) -> Network:

@@ -53,8 +53,9 @@ class Recipe(recipes.Recipe):
             default=none,
             help="auto (default: what does best on crossed validation), last, concat, mix or a number",
         )
-        add("--standardise", action="store_true", default=none, help="each input dimension to mean 0, deviation 1")
-        add(
+        scale = parser.add_mutually_exclusive_group().add_argument
+        scale("--standardise", action="store_true", default=none, help="each input dimension to mean 0, deviation 1")
+        scale(
             "--raw",
             dest="standardise",
             action="store_false",

@@ -13,7 +13,7 @@ from harness.errors import UserError
 from harness.recipe import checkpoint_folder
 from upstreams import checkpoints
 from upstreams.vib.network import Vib, seeded
-from upstreams.vib.settings import Settings, from_options
+from upstreams.vib.settings import PRESETS, Settings, from_options, hold_of
 
 
 class Meta(checkpoints.Meta):
@@ -52,7 +52,11 @@ class Checkpoint(checkpoints.Checkpoint[Meta, Vib]):
     @classmethod
     def defaults(cls, settings: Settings) -> Settings:
         """Of the same stage and target, since a preset differs by those."""
-        return from_options({"stage": settings.stage, "target": settings.target}, "defaults")
+        return _preset("mini", settings)
+
+    @classmethod
+    def presets(cls, settings: Settings) -> dict[str, Settings]:
+        return {name: _preset(name, settings) for name in PRESETS if name != "mini"}
 
     def words(self, ids: Iterable[int]) -> str:
         """The words of a stage 1's symbols, repeats and blanks taken out before; specials are dropped."""
@@ -69,16 +73,28 @@ class Checkpoint(checkpoints.Checkpoint[Meta, Vib]):
 
     def text(self, path: Path) -> tuple[Checkpoint, Path]:
         """The stage 1 that this stage 2, from the file `path`, was conditioned on: beside it, in the cache or shipped.
-        Raises UserError where it is in none of them."""
+        A damaged copy is passed over for another. Raises UserError where it is in none of them."""
         backbone, wanted = self.meta.backbone, self.meta.text_sha256
         files = list(dict.fromkeys(_files(path.parent, backbone)))
+        damaged = ""
         for candidate in files:
             if _said(candidate) == wanted:
-                return type(self).load(candidate), candidate
+                try:
+                    return type(self).load(candidate), candidate
+                except UserError as error:
+                    damaged = damaged or f" (a copy is damaged: {error})"
         raise UserError(
             f"{path} was conditioned on a stage 1 whose tensors have sha256 {wanted[:16]}, which is none of the "
-            f"{len(files)} files beside it, in the cache or shipped; put it beside it, or make stage 2 again"
+            f"{len(files)} files beside it, in the cache or shipped{damaged}; put it beside it, or make stage 2 again"
         )
+
+
+def _preset(name: str, settings: Settings) -> Settings:
+    """A preset's settings for the same stage and target, and with the `hold` that follows the epochs given."""
+    found = from_options({"preset": name, "stage": settings.stage, "target": settings.target}, "defaults")
+    if settings.epochs == found.epochs:
+        return found
+    return found.model_copy(update={"hold": hold_of(settings.epochs)})
 
 
 def _files(folder: Path, backbone: str) -> Iterator[Path]:

@@ -55,8 +55,9 @@ class Recipe(recipes.Recipe):
         )
         add("--dim", type=int, default=none, help="size of the latent (default 128)")
         add("--layer", type=int, default=none, help="one of the backbone's states (default: a mix of 1 to L)")
-        add("--standardise", action="store_true", default=none, help="each input dimension to mean 0, deviation 1")
-        add("--raw", dest="standardise", action="store_false", default=none, help="the input as it is")
+        scale = parser.add_mutually_exclusive_group().add_argument
+        scale("--standardise", action="store_true", default=none, help="each input dimension to mean 0, deviation 1")
+        scale("--raw", dest="standardise", action="store_false", default=none, help="the input as it is")
         add("--beta", type=_beta, default=none, help="weight of the KL: first,last, or one number (paper: 0.1,1)")
         add("--epochs", type=int, default=none, help="passes over the data")
         add("--hold", type=int, default=none, help="epochs at the end with the last beta (default a tenth)")

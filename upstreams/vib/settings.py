@@ -63,6 +63,9 @@ class Settings(checkpoints.Settings):
             raise ValueError("stage acoustic, and only that, has a target: speaker or emotion")
         if min(self.beta) < 0:
             raise ValueError("beta: 0 or more wanted")
+        if self.beta[0] > self.beta[1]:
+            first, last = self.beta
+            raise ValueError(f"beta: it rises, so a first of at most the last, {last:g}, wanted, found {first:g}")
         if self.hold >= self.epochs:
             raise ValueError(f"hold: less than epochs ({self.epochs}) wanted, found {self.hold}; give a smaller --hold")
         return self
@@ -81,6 +84,11 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 """By name, then by what the stage is trained for."""
 
 
+def hold_of(epochs: int) -> int:
+    """Of the epochs, those with the last beta where nothing is said of it: a tenth, as the presets have it."""
+    return epochs // 10
+
+
 def from_options(options: dict[str, Any], where: str) -> Settings:
     """Settings from a card's or the command line's options, with an optional `preset`; without a stage the text one is
     meant. Raises UserError."""
@@ -91,7 +99,7 @@ def from_options(options: dict[str, Any], where: str) -> Settings:
     presets = {name: of_stage[trained_for] for name, of_stage in PRESETS.items()}
     epochs = options.get("epochs")
     if isinstance(epochs, int) and "hold" not in options:
-        options = {**options, "hold": epochs // 10}  # as the presets have it
+        options = {**options, "hold": hold_of(epochs)}
     return checkpoints.from_options(Settings, presets, options, where)
 
 

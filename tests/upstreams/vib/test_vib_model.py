@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from crossed_tones import DIM, Toy
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from vib_toys import job, recipe, write_data
 
 from harness.check import check
@@ -98,6 +98,34 @@ def test_both_takes_the_stage_1_that_stage_2_was_conditioned_on_and_no_other(
     stage_2 = load(made["acoustic"])
     with pytest.raises(UserError, match="is not the stage 1 that this stage 2 was conditioned on"):
         stage_2.check_text(load(made["text"]), str(made["text"]))
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "rubbish", "folder"])
+def test_a_damaged_copy_beside_stage_2_is_passed_over(made: dict[str, Path], tmp_path: Path, damage: str) -> None:
+    """The folder's other files are only candidates: the cache has the right stage 1."""
+    stage_2, beside = tmp_path / "mine" / "b.safetensors", tmp_path / "mine" / "a.safetensors"
+    stage_2.parent.mkdir()
+    stage_2.write_bytes(made["acoustic"].read_bytes())
+    content = bytearray(made["text"].read_bytes())
+    content[-1] ^= 255
+    if damage == "folder":
+        beside.mkdir()
+    else:
+        beside.write_bytes({"flip": bytes(content), "cut": bytes(content[:-9]), "rubbish": b"no weights"}[damage])
+    assert upstream("both", stage_2).dim == 12
+    made["text"].unlink()
+    with pytest.raises(UserError, match=r"b\.safetensors was conditioned on a stage 1 whose") as caught:
+        upstream("both", stage_2)
+    assert ("a copy is damaged" in str(caught.value)) == (damage == "flip")
+
+
+@pytest.mark.parametrize("said", ["{}", '{"format": "post-superb vib 0"}'])
+def test_what_is_no_checkpoint_is_one_line(made: dict[str, Path], tmp_path: Path, said: str) -> None:
+    with pytest.raises(UserError, match="is a folder: wanted a file, a checkpoint of VIB"):
+        load(tmp_path)
+    save_file({"a": torch.zeros(1)}, tmp_path / "x.safetensors", {"post_superb": said})
+    with pytest.raises(UserError, match="is no VIB checkpoint of this version"):
+        load(tmp_path / "x.safetensors")
 
 
 def test_another_backbone_is_refused(made: dict[str, Path]) -> None:

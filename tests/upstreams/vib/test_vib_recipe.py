@@ -196,10 +196,13 @@ def test_interrupted_it_resumes_to_the_same_bytes(
     monkeypatch.setattr(Learner, "losses", losses)
     with pytest.raises(KeyboardInterrupt):
         recipe(stage, **more).run(job(data, out=tmp_path / "broken"))
-    left[0] = 10**6
-    (broken,) = recipe(stage, **more).run(job(data, out=tmp_path / "broken"))
+    left[0], what = 10**6, "text" if stage == "text" else "speaker"
+    again, said = job(data, out=tmp_path / "broken"), list[str]()
+    again.say = said.append
+    (broken,) = recipe(stage, **more).run(again)
     # four updates an epoch: the first two epochs were done
     assert 10**6 - left[0] == 16 - 8
+    assert [line for line in said if "going on" in line] == [f"training {what} seed 0: going on from update 8 of 16"]
     assert straight.read_bytes() == broken.read_bytes()
     assert straight.with_suffix(".csv").read_bytes() == broken.with_suffix(".csv").read_bytes()
 
@@ -235,6 +238,9 @@ def test_paper_preset_holds_the_authors_figures() -> None:
         ({"stage": "acoustic", "target": "mood"}, "target"),
         ({"hold": 99}, "less than epochs"),
         ({"beta": (-1.0, 1.0)}, "0 or more"),
+        ({"beta": (1.0, 0.1)}, "at most the last, 0.1, wanted, found 1"),
+        ({"beta": (0.1, float("nan"))}, "finite number"),
+        ({"lr": float("inf")}, "lr: Input should be a finite number"),
         ({"preset": "huge"}, "preset 'huge' unknown"),
     ],
 )
@@ -273,6 +279,38 @@ def test_the_command_in_a_message_makes_that_recipe() -> None:
     assert Recipe(parser.parse_args(line.split()[5:-2])).settings == settings
     plain = command("hubert_base", from_options({}, ""), 0)
     assert plain == "python harness/posttrain.py vib --backbone hubert_base --stage text --seed 0"
+
+
+@pytest.mark.parametrize(
+    ("options", "flags"),
+    [
+        ({"preset": "paper", "dim": 32}, "--preset paper --stage text --dim 32"),
+        ({"preset": "paper", "stage": "acoustic", "target": "speaker"},
+         "--preset paper --stage acoustic --target speaker"),
+        ({"preset": "paper", "epochs": 30}, "--preset paper --stage text --epochs 30"),
+        ({"preset": "paper", "epochs": 30, "hold": 5}, "--preset paper --stage text --epochs 30 --hold 5"),
+        ({"epochs": 30, "hold": 2}, "--stage text --epochs 30 --hold 2"),
+        ({"epochs": 30}, "--stage text --epochs 30"),
+    ],
+)  # fmt: skip
+def test_the_command_names_a_preset_where_that_is_shorter(options: dict[str, object], flags: str) -> None:
+    settings = from_options(options, "")
+    line = command("toy", settings, 0)
+    assert line == f"python harness/posttrain.py vib --backbone toy {flags} --seed 0"
+    parser = argparse.ArgumentParser()
+    Recipe.options(parser)
+    assert Recipe(parser.parse_args(flags.split())).settings.hash == settings.hash
+
+
+def test_options_that_do_not_go_together_do_not_name_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    from harness import posttrain
+
+    for options in (["--beta=-1"], ["--hold", "99"], ["--target", "speaker"], ["--beta", "nan"], ["--beta", "1,0.1"]):
+        assert posttrain.main(["vib", *options]) == 2
+        line = capsys.readouterr().err
+        assert line.startswith("error: posttrain.py vib: ") and "the file" not in line and line.count("\n") == 1
+    assert posttrain.main(["vib", "--standardise", "--raw"]) == 2
+    assert "--raw: not allowed with argument --standardise" in capsys.readouterr().err
 
 
 def test_each_stage_names_its_own_data() -> None:
