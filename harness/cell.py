@@ -107,6 +107,7 @@ class Cell:
         s3prl_practice.check(runtime, self.task, self.head)
         self.data = resolve("tasks.catalogue:Data")(self.task)
         self.data.check_disjoint()
+        self.own_data: dict[str, str] = {}
         self._settle()
 
     def _settle(self) -> None:
@@ -164,13 +165,12 @@ class Cell:
         return presets[self.preset_name]
 
     def _identity(self) -> dict[str, Any]:
-        sha, condition = resolve("tasks.catalogue:data_sha256"), resolve("tasks.catalogue:condition")
-        chain = condition(self.task, "train")
+        sha, embedded = resolve("tasks.catalogue:data_sha256"), resolve("tasks.catalogue:embedded")
+        chain = resolve("tasks.catalogue:condition")(self.task, "train")
         own: dict[str, Any] = {"norm": NORM_VERSION} if self.task.kind == "words" else {}
         for split in self.task.ood:
-            if split.kind == "R":
-                trained_on = [sha(self.data.split(part, getattr(split, part))) for part in ("train", "dev")]
-                own[f"head of {split.name}"] = [*trained_on, split.options]
+            if split.kind == "R" and embedded(split, self.task.suite):  # of others: `cell_training.own_data`
+                own[f"head of {split.name}"] = cell_training.head_data(self, split)
         return own | {
             "engine": ENGINE,
             "suite": self.task.suite,
@@ -259,10 +259,10 @@ class Cell:
     def _current(self, split: str, result: SplitResult) -> bool:
         """Is a finished split still what its data and condition are now?"""
         chain = resolve("tasks.catalogue:condition")(self.task, split)
-        version = chain.version if chain else ""
-        return result.condition == version and result.data_sha256 == resolve("tasks.catalogue:data_sha256")(
-            self.data.named(split)
-        )
+        found = (result.condition, result.head_data_sha256, result.data_sha256)
+        sha = resolve("tasks.catalogue:data_sha256")
+        own = cell_training.own_data(self, self._ood(split))
+        return found == (chain.version if chain else "", own, sha(self.data.named(split)))
 
     def source(self, data: SplitData, condition_of: str, layers: list[int] | None, form: Form) -> Any:
         """Features of a split, made ready in the form that they will be read in."""
@@ -298,6 +298,7 @@ class Cell:
                 confounded=ood.confounded if ood else "",
                 note=ood.shift if ood else self.task.test_shift,
                 data_sha256=resolve("tasks.catalogue:data_sha256")(data),
+                head_data_sha256=cell_training.own_data(self, ood),
             )
 
     # -- the result -------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from harness.config import OODSplit
 from harness.contracts import Head, SplitData, TrialSpec
 from harness.errors import UserError
 from harness.features import LayerView
+from harness.registry import resolve
 from harness.results import Selection, identity_hash
 from harness.train import Outcome, fit
 
@@ -32,7 +33,7 @@ PROBE = "cosine"
 def trained(cell: Cell, ood: OODSplit | None) -> tuple[dict[str, Tensor], Selection]:
     """The selected head, trained now or earlier. `ood`: the head of a kind-R split, on its own train and dev."""
     train([cell], ood)
-    found = selection.load(cell.folder, _suffix(ood))
+    found = selection.load(cell.folder, _suffix(cell, ood))
     assert found is not None
     return found
 
@@ -45,7 +46,8 @@ def train(cells: Sequence[Cell], ood: OODSplit | None) -> None:
     lacking = [
         cell
         for cell in cells
-        if selection.load(cell.folder, _suffix(ood)) is None or (ood is None and s3prl_practice.lacks_states(cell))
+        if selection.load(cell.folder, _suffix(cell, ood)) is None
+        or (ood is None and s3prl_practice.lacks_states(cell))
     ]
     if lacking:
         _train(lacking, ood)
@@ -56,8 +58,26 @@ def train(cells: Sequence[Cell], ood: OODSplit | None) -> None:
                 train(cells, split)
 
 
-def _suffix(ood: OODSplit | None) -> str:
-    return f"-{ood.name}" if ood else ""
+def head_data(cell: Cell, ood: OODSplit) -> list[Any]:
+    """What decides the head of a kind-R split beyond the cell's own preset: its train, its dev, its options."""
+    sha = resolve("tasks.catalogue:data_sha256")
+    return [*(sha(cell.data.split(part, getattr(ood, part))) for part in ("train", "dev")), ood.options]
+
+
+def own_data(cell: Cell, ood: OODSplit | None) -> str:
+    """The hash of `head_data` where it is not part of the cell's identity: of a kind-R split on a user's corpora, which
+    may come after the cell is done and must not make another cell of it. Empty for every other split."""
+    if ood is None or ood.kind != "R" or resolve("tasks.catalogue:embedded")(ood, cell.task.suite):
+        return ""
+    if ood.name not in cell.own_data:
+        cell.own_data[ood.name] = identity_hash({"head": head_data(cell, ood)})
+    return cell.own_data[ood.name]
+
+
+def _suffix(cell: Cell, ood: OODSplit | None) -> str:
+    """Of the files of a head in the cell's folder; other data of its own give another name."""
+    own = own_data(cell, ood)
+    return (f"-{ood.name}" if ood else "") + (f"-{own[:8]}" if own else "")
 
 
 @contextmanager
@@ -72,7 +92,7 @@ def _phase(cells: Sequence[Cell], name: str) -> Iterator[None]:
 
 
 def _train(cells: Sequence[Cell], ood: OODSplit | None) -> None:
-    first, suffix = cells[0], _suffix(ood)
+    first, suffix = cells[0], _suffix(cells[0], ood)
     head = first.head_of(ood)
     dev = first.data.named("dev") if ood is None else first.data.split("dev", ood.dev)
     with _phase(cells, "features"):
@@ -120,7 +140,7 @@ def _fit(
     ood: OODSplit | None,
     together: str,
 ) -> list[Outcome]:
-    first, suffix = cells[0], _suffix(ood)
+    first, suffix = cells[0], _suffix(cells[0], ood)
     plan, lrs = first.preset.plan, first.preset.lrs
     if plan is None or not lrs:
         raise UserError(f"preset {first.preset_name} of head {first.head_name} wants `plan` and `lrs`")

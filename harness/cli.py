@@ -14,7 +14,7 @@ from harness.paths import cache_dir, runs_dir
 from harness.registry import NAME, resolve, suggest
 from harness.shell import Parser, device, guarded, seeds
 
-VERBS = ("list", "describe", "check", "score", "status", "cache", "validate")
+VERBS = ("list", "describe", "check", "score", "status", "cache", "validate", "leaks")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -33,6 +33,7 @@ def dispatch(argv: list[str]) -> int:
             "status": _status,
             "cache": _cache,
             "validate": _validate,
+            "leaks": _leaks,
         }
         return verbs[first](argv[1:])
     if first and not first.startswith("-"):
@@ -64,8 +65,8 @@ def _run(argv: list[str]) -> int:
         Run cells of the leaderboard: every upstream x task x seed named. A finished cell is read, not run again.
         All learning rates x all seeds of a cell train together, and every clip is encoded once for all tasks.
 
-        other commands: list upstreams|tasks, describe NAME, check -u NAME, score RUN, status, cache ls|clear,
-        validate --suite superb
+        other commands: list upstreams|tasks|corpora, describe NAME, check -u NAME, score RUN, status, cache ls|clear,
+        validate --suite superb, leaks -d TASK
         (each takes --help)""")
     )
     parser.add_argument(
@@ -88,6 +89,9 @@ def _run(argv: list[str]) -> int:
         "--s3prl-practice",
         action="store_true",
         help="asv: add the EER of the checkpoint that is best on test, as s3prl reports it; never ranked",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="only say what would be encoded, kept and trained, and about how long"
     )
     parser.add_argument("--cache-gb", type=_positive, default=20.0, help="disk for stored frames, in GB (default 20)")
     parser.add_argument(
@@ -117,6 +121,11 @@ def _run(argv: list[str]) -> int:
         [CellName(args.suite, task, upstream, args.head, args.preset, seed, recipe_seed) for seed in args.seeds]
         for upstream, recipe_seed, task in product(_names(args.upstream), args.recipe_seeds, tasks)
     ]
+    if args.dry_run:
+        from harness import dry_run
+
+        print(dry_run.report(groups, runtime))
+        return 0
     failed = 0
     finished = []
     for group in groups:
@@ -193,13 +202,13 @@ def _short(path: Path) -> str:
 
 
 def _list(argv: list[str]) -> int:
-    parser = _parser("list", "Names of upstreams or tasks.")
-    parser.add_argument("what", choices=["upstreams", "tasks"])
+    parser = _parser("list", "Names of upstreams, tasks or corpora.")
+    parser.add_argument("what", choices=["upstreams", "tasks", "corpora"])
     args = parser.parse_args(argv)
     from harness import describe
 
-    if args.what == "upstreams":
-        print(describe.upstreams())
+    if args.what != "tasks":
+        print(describe.upstreams() if args.what == "upstreams" else describe.corpora())
         return 0
     print(describe.tasks())
     suites, unreadable = resolve("tasks.catalogue:suites"), resolve("tasks.catalogue:unreadable")
@@ -207,7 +216,7 @@ def _list(argv: list[str]) -> int:
 
 
 def _describe(argv: list[str]) -> int:
-    parser = _parser("describe", "All that is known of an upstream or a task.")
+    parser = _parser("describe", "All that is known of an upstream, a task or a corpus.")
     parser.add_argument("name")
     parser.add_argument("--suite", default="mini")
     args = parser.parse_args(argv)
@@ -269,3 +278,23 @@ def _validate(argv: list[str]) -> int:
     text, there = validate.report(args.suite, args.full)
     print(text)
     return 0 if there else 2
+
+
+def _leaks(argv: list[str]) -> int:
+    parser = _parser("leaks", "What a task's splits share and an upstream has seen of them; exit status 1 for a leak.")
+    parser.add_argument("-d", "--downstream", required=True, help="tasks with commas, OOD splits included")
+    parser.add_argument("--suite", default="mini")
+    parser.add_argument("-u", "--upstream", help="compare what it was trained on too")
+    parser.add_argument("-k", "--folder", type=Path, help="a local folder with the backbone's weights")
+    parser.add_argument("--checkpoint", type=Path, help="a post-training checkpoint in place of the shipped one")
+    parser.add_argument("--full", action="store_true", help="decode files of your own folders too (hours if many)")
+    args = parser.parse_args(argv)
+    from harness import leaks
+
+    leaking = False
+    upstreams = _names(args.upstream) if args.upstream else [None]
+    for task, upstream in product(_tasks(args.downstream, args.suite), upstreams):
+        text, found = leaks.report(task, args.suite, upstream, args.folder, args.checkpoint, args.full)
+        print(f"{task} ({args.suite})" + (f", {upstream}" if upstream else "") + f"\n{text}\n")
+        leaking |= found
+    return 1 if leaking else 0

@@ -1,4 +1,4 @@
-"""Words about upstreams and tasks: what `list`, `describe` and `check` print."""
+"""Words about upstreams, tasks and corpora: what `list`, `describe` and `check` print."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import yaml
 from tabulate import tabulate
 
 from harness.errors import UserError
+from harness.paths import corpora_file
 from harness.registry import resolve, unknown
+from harness.wording import counted
 
 
 def upstreams() -> str:
@@ -44,16 +46,75 @@ def tasks() -> str:
     )
 
 
+def corpora() -> str:
+    """A line a corpus whose layout is known, and a line each of the user's file that names one otherwise."""
+    known, load = resolve("tasks.corpora.registry:names")(), resolve("tasks.corpora.registry:load")
+    yours = resolve("tasks.folders:sources")()
+    rows = []
+    for name in sorted({*known, *yours}):
+        source = yours.get(name)
+        corpus = load(name) if name in known else source.corpus
+        title = corpus.title if corpus else "a manifest of your own"
+        licence, kinds = (corpus.licence, "".join(corpus.suits)) if corpus else ("", "")
+        rows.append([name, title, kinds, licence, str(source.root) if source else ""])
+    headers = ["corpus", "title", "kinds", "licence", "folder"]
+    tail = f"\nfolders stand in {corpora_file()}; `describe CORPUS` says where to get one and how it is laid out"
+    return tabulate(rows, headers=headers, tablefmt="simple", maxcolwidths=[None, 40, None, 40, None]) + tail
+
+
 def one(name: str, suite: str) -> str:
-    """Everything about an upstream or a task, as YAML. Raises UserError for a name that is neither."""
+    """Everything about an upstream, a task or a corpus, as YAML. Raises UserError for a name that is none."""
     tasks_known = resolve("tasks.catalogue:names")(suite)
     if name in tasks_known:
         return _task(name, suite)
+    corpora_known = sorted({*resolve("tasks.corpora.registry:names")(), *resolve("tasks.folders:sources")()})
+    if name in corpora_known:
+        return _corpus(name)
     upstreams_known = resolve("upstreams.catalogue:names")()
     if name not in upstreams_known and not set(name) & set("@+:"):
-        raise unknown("upstream or task", name, [*upstreams_known, *tasks_known])
+        raise unknown("upstream, task or corpus", name, [*upstreams_known, *tasks_known, *corpora_known])
     card: dict[str, Any] = resolve("upstreams.catalogue:describe")(name)
-    return yaml.safe_dump(card, sort_keys=False, allow_unicode=True, width=100).rstrip()
+    return _yaml(card)
+
+
+def _corpus(name: str) -> str:
+    """The statement of a corpus's module, and the folder that the user gave."""
+    source = resolve("tasks.folders:sources")().get(name)
+    where = str(source.root) if source else f"none given; add `{name}: FOLDER` under `corpora:` in {corpora_file()}"
+    if source and source.corpus is None:
+        return _yaml({"corpus": name, "manifest": where})
+    corpus = source.corpus if source else resolve("tasks.corpora.registry:load")(name)
+    said: dict[str, Any] = {
+        "corpus": name,
+        "title": corpus.title,
+        "page": corpus.page,
+        "licence": corpus.licence,
+        "language": corpus.language or "of each row",
+        "layout": corpus.layout,
+        "layout_checked": corpus.layout_checked,
+        "splits": dict(corpus.splits),
+        "trials": sorted(corpus.trials),
+        "labels": dict(corpus.labels),
+        "options": dict(corpus.options),
+        "kinds of OOD split": ", ".join(corpus.suits),
+        "norm_version": corpus.norm_version,
+        "expected": [_expected(one) for one in corpus.expected],
+        "seen_by": corpus.seen_by,
+        "folder": where,
+    }
+    return _yaml({key: value for key, value in said.items() if value not in ("", [], {})})
+
+
+def _expected(wanted: Any) -> str:
+    parts = [f"{wanted.split}: {counted(wanted.files, 'row')}"]
+    parts += [counted(wanted.speakers, "speaker")] if wanted.speakers is not None else []
+    parts += [f"{wanted.hours:g} h"] if wanted.hours is not None else []
+    return f"{', '.join(parts)} ({wanted.evidence})"
+
+
+def _yaml(data: dict[str, Any]) -> str:
+    text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
+    return text.rstrip()
 
 
 def _task(name: str, suite: str) -> str:

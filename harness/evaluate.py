@@ -60,6 +60,7 @@ def evaluate(
     confounded: str = "",
     note: str = "",
     data_sha256: str,
+    head_data_sha256: str = "",
 ) -> SplitResult:
     """Predict a split, write the predictions, and score the file."""
     predictions_sha = write_predictions(predictions_path(folder, split.name), head.predict(state, source, split))
@@ -73,6 +74,7 @@ def evaluate(
         note=note,
         utterances=len(split.utterances),
         data_sha256=data_sha256,
+        head_data_sha256=head_data_sha256,
         predictions_sha256=predictions_sha,
         references_sha256=references_sha,
         **figures,

@@ -88,6 +88,9 @@ class SplitResult(Strict):
     note: str = ""
     data_sha256: str
     """The rows and trials it was scored on."""
+    head_data_sha256: str = ""
+    """Of kind R on a corpus that may come after the rest: the rows that its head was trained and chosen on, and its
+    options. Empty where `identity` says it."""
     predictions_sha256: str
     references_sha256: str
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from harness import superb_score
 from harness.metrics import Metric, metric_named
 from leaderboard.cells import PUBLISHED, Cell, GroupKey
 from leaderboard.tables import Row, Values, our_extension, rows_of, seen_transcripts, trained_here
@@ -102,7 +103,8 @@ def _upstreams(group: Sequence[Board]) -> list[Row]:
 
 def overview(cells: Sequence[Cell]) -> list[Values]:
     """A suite each: its `columns` (in-domain; `values` by upstream, `best` the best of them), its `drops` (the same, by
-    task and kind, with the `splits` that count), and its `lines`, the upstreams."""
+    task and kind, with the `splits` that count), its `lines`, the upstreams, and its `scores` by upstream
+    (`harness/superb_score.py`)."""
     suites: dict[str, list[Board]] = defaultdict(list)
     for board in boards(cells):
         suites[board.suite].append(board)
@@ -136,7 +138,20 @@ def overview(cells: Sequence[Cell]) -> list[Values]:
             }
             for row in rows
         ]
-        found.append({"suite": suite, "columns": columns, "drops": drops, "lines": lines})
+        scores = _superb_scores(group, rows) if suite == "superb" else {}
+        found.append({"suite": suite, "columns": columns, "drops": drops, "lines": lines, "scores": scores,
+                      "anchors": superb_score.EVIDENCE})  # fmt: skip
+    return found
+
+
+def _superb_scores(group: Sequence[Board], rows: Sequence[Row]) -> dict[str, float]:
+    """By upstream that has all six tasks."""
+    found = {}
+    for row in rows:
+        cells = {board.task: (board.head, board.preset, board.value(row.name)) for board in group}
+        value = superb_score.of_cells(cells)
+        if value is not None:
+            found[row.name] = value
     return found
 
 

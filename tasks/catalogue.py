@@ -23,6 +23,7 @@ from harness.paths import corpora_file
 from harness.progress import note
 from harness.registry import NAME, unknown
 from harness.wording import counted
+from tasks import trial_making
 from tasks.conditions import DATA, Condition, build
 from tasks.corpora import registry
 from tasks.folders import sources
@@ -195,12 +196,15 @@ class Data(Corpora):
         rows = self.rows(split.rows)
         if split.trials is None:
             return SplitData(name, rows, references=self._references(rows))
-        trials = self._trials(split, [u.id for u in rows])
+        trials = self._trials(split, rows)
         used = {i for trial in trials for i in (trial.enrol, trial.test)}
         return SplitData(name, [u for u in rows if u.id in used], trials)
 
-    def _trials(self, split: Split, ids: list[str]) -> list[Trial]:
-        """Those of the suite's own list, else of the corpus that makes them."""
+    def _trials(self, split: Split, rows: list[Utterance]) -> list[Trial]:
+        """Those of the suite's own list, else of the corpus that makes them; for `balanced`, made of the rows."""
+        if split.trials == trial_making.BALANCED:
+            return trial_making.made(rows)
+        ids = [u.id for u in rows]
         path = self.root / "trials" / f"{split.trials}.csv.gz"
         corpora = {item.corpus for item in split.rows}
         if len(corpora) == 1 and not path.exists() and not (self.root / "data" / (name := corpora.pop())).exists():
@@ -256,8 +260,15 @@ class Data(Corpora):
         names = {name for groups in policy.values() for group in groups for name in group}
         if not (self.root / "data").is_dir():  # users' folders: what they lack is said now, not after the training
             names |= there
+        if self.task.kind == "verification":
+            names |= {"train", "test", *(split.name for split in self.task.ood if split.kind != "C")}
         rows = {name: self.named(name).utterances for name in sorted(names)}
         disjoint(rows, policy)
+        if self.task.kind == "verification":
+            own = {split.name: split.train for split in self.task.ood if split.kind == "R"}
+            for name in sorted(names - {"train", "dev"}):
+                train = self.rows(part.rows) if (part := own.get(name)) else rows["train"]
+                trial_making.unheard(name, rows[name], train)
 
 
 def data_sha256(split: SplitData) -> str:

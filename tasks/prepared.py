@@ -36,7 +36,8 @@ from harness.wording import counted
 from tasks.corpora.contract import Corpus, Row
 from tasks.corpora.tree import Tree, oddities, scan
 from tasks.folders import Source, sources, wanted
-from tasks.manifest import read_manifest, read_trials
+from tasks.manifest import read_trials
+from tasks.own_manifest import read_own
 from tasks.prepared_files import read_rows, write_rows, write_trials
 
 VERSION = 1
@@ -135,8 +136,8 @@ def prepare(source: Source, cache: Path | None = None) -> Prepared:
 
 
 def _own(source: Source) -> Prepared:
-    """A user's own manifest, read as those of the embedded suite are."""
-    rows = read_manifest(source.root)
+    """A user's own manifest."""
+    rows = read_own(source.root, source.name)
     prepared = Prepared(source, source.root.parent, [], _counts(rows))
     prepared.__dict__["rows"] = [u for u in rows if u.id not in source.leave_out]
     return prepared

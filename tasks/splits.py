@@ -30,8 +30,8 @@ def disjoint(rows_by_split: Mapping[str, Sequence[Utterance]], policy: Policy) -
     speaker cannot be proven disjoint and is an error; a row without a text has none to share.
     """
     for kind, groups in policy.items():
-        if kind not in _KEYS:
-            raise UserError(f"unknown disjointness policy {kind!r}; known are {', '.join(_KEYS)}")
+        if kind not in KEYS:
+            raise UserError(f"unknown disjointness policy {kind!r}; known are {', '.join(KEYS)}")
         if isinstance(groups, str) and groups != "all":
             raise UserError(f"disjointness policy {kind}: wanted 'all' or groups of splits, found {groups!r}")
         for group in [list(rows_by_split)] if isinstance(groups, str) else groups:
@@ -50,13 +50,13 @@ def overlap(rows_by_split: Mapping[str, Sequence[Utterance]]) -> pd.DataFrame:
     share."""
     keys = {
         kind: {split: {key(row) for row in rows} - {""} for split, rows in rows_by_split.items()}
-        for kind, key in _KEYS.items()
+        for kind, key in KEYS.items()
     }
     table = [
-        {"split_a": a, "split_b": b, **{f"{kind}s": len(keys[kind][a] & keys[kind][b]) for kind in _KEYS}}
+        {"split_a": a, "split_b": b, **{f"{kind}s": len(keys[kind][a] & keys[kind][b]) for kind in KEYS}}
         for a, b in itertools.combinations(rows_by_split, 2)
     ]
-    return pd.DataFrame(table, columns=["split_a", "split_b", *(f"{kind}s" for kind in _KEYS)])
+    return pd.DataFrame(table, columns=["split_a", "split_b", *(f"{kind}s" for kind in KEYS)])
 
 
 def remove(rows: Sequence[Utterance], field: str, values: Collection[str]) -> list[Utterance]:
@@ -78,7 +78,7 @@ def _text(row: Utterance) -> str:
     return " ".join("".join(kept).split())
 
 
-_KEYS: dict[str, Callable[[Utterance], str]] = {
+KEYS: dict[str, Callable[[Utterance], str]] = {
     "speaker": lambda row: row.speaker.removeprefix("-"),
     "channel": lambda row: row.channel,
     "recording": lambda row: row.sha256,
@@ -87,7 +87,7 @@ _KEYS: dict[str, Callable[[Utterance], str]] = {
 
 
 def _assert_disjoint(kind: str, a: str, rows_a: Sequence[Utterance], b: str, rows_b: Sequence[Utterance]) -> None:
-    key = _KEYS[kind]
+    key = KEYS[kind]
     if kind == "speaker":
         nameless = [row.id for row in (*rows_a, *rows_b) if not row.speaker]
         if nameless:

@@ -24,16 +24,16 @@ PHONES = "-phones"
 
 def rows(tree: Tree) -> Iterator[Row]:
     texts = _transcripts(tree)
-    lexicon = _lexicon(tree)
+    known = lexicon(tree)
     wordless, phoneless, unknown = 0, 0, ""
     for file, found in tree.matching(rf"({'|'.join(SPLITS)})/(\d+)/(\d+)/(\2-\3-\d+)"):
         split, text = found[1].lower(), texts.get(found[4], "")
-        missing = next((word for word in text.split() if word not in lexicon), "")
+        missing = next((word for word in text.split() if word not in known), "")
         if not text:
             wordless += 1
             continue
-        phones = "" if missing else f" {BETWEEN_WORDS} ".join(lexicon[word] for word in text.split())
-        if lexicon and missing:
+        phones = "" if missing else f" {BETWEEN_WORDS} ".join(known[word] for word in text.split())
+        if known and missing:
             phoneless, unknown = phoneless + 1, unknown or missing
         yield Row(
             file,
@@ -58,7 +58,7 @@ def _transcripts(tree: Tree) -> dict[str, str]:
     return texts
 
 
-def _lexicon(tree: Tree) -> dict[str, str]:
+def lexicon(tree: Tree) -> dict[str, str]:
     """The first pronunciation of each word, the files in s3prl's order; empty, with a gap, where there is none."""
     words: dict[str, str] = {}
     files = [file for name in LEXICONS if (file := tree.named(name))]

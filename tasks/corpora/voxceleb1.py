@@ -1,20 +1,19 @@
 """VoxCeleb1: celebrities in interviews; identification (1,251 speakers) and verification (40 unseen test speakers).
 
 For verification SUPERB trains on all 1,211 speakers of dev and selects on test. Here 40 of the 1,211, fixed by the hash
-of their name, are set apart, and 20,000 trials among them select.
+of their name, are set apart, and 20,000 trials among them select: both sides of one gender, targets from two videos.
 """
 
 from __future__ import annotations
 
 import hashlib
-import random
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from harness.contracts import Trial, Utterance
 from harness.wording import counted
 from tasks.corpora.contract import Corpus, Expected, Row
 from tasks.corpora.tree import Tree
+from tasks.trial_making import balanced
 
 PARTS = {"1": "iden_train", "2": "iden_dev", "3": "iden_test"}
 TEST_SPEAKERS = frozenset(f"id{n}" for n in range(10270, 10310))
@@ -39,14 +38,20 @@ def rows(tree: Tree) -> Iterator[Row]:
         if part in PARTS:
             parts[_id(path)] = PARTS[part]
     found_ids = set()
+    for row in utterances(tree, parts):
+        found_ids.add(row.id)
+        yield row
+    if lost := sorted(set(parts) - found_ids):
+        tree.gap(f"{counted(len(lost), 'file')} of the identification list not there, first {lost[0]}; finish the copy")
+
+
+def utterances(tree: Tree, parts: Mapping[str, str]) -> Iterator[Row]:
+    """Every clip, in its verification split and in that of `parts`, by id, if any."""
     for file, found in tree.matching(r"(id1\d{4})/([\w-]{11})/(\d{5})"):
         speaker = found[1].lower()
         name = f"{speaker}-{found[2]}-{found[3]}"
         own = "test" if speaker in TEST_SPEAKERS else "dev" if speaker in DEV_SPEAKERS else "train"
-        found_ids.add(name)
         yield Row(file, name, f"{own} {parts[name]}" if name in parts else own, speaker)
-    if lost := sorted(set(parts) - found_ids):
-        tree.gap(f"{counted(len(lost), 'file')} of the identification list not there, first {lost[0]}; finish the copy")
 
 
 def _id(path: str) -> str:
@@ -54,7 +59,8 @@ def _id(path: str) -> str:
 
 
 def _genders(tree: Tree) -> dict[str, str]:
-    text = tree.wanted_text(f"trials carry no gender; from {LISTS_PAGE}/vox1_meta.csv", "vox1_meta.csv") or ""
+    what = "trials carry no gender and those of dev are not kept to one"
+    text = tree.wanted_text(f"{what}; from {LISTS_PAGE}/vox1_meta.csv", "vox1_meta.csv") or ""
     found = [line.replace(",", "\t").split("\t") for line in text.splitlines()]
     return {fields[0].strip(): fields[2].strip().lower() for fields in found if len(fields) > 2}
 
@@ -69,9 +75,17 @@ def original(tree: Tree, utterances: Sequence[Utterance]) -> Iterator[Trial]:
     text = tree.wanted_text(
         f"verification (task asv) cannot be tested; put it into the folder, from {LISTS_PAGE}/veri_test.txt", *LISTS
     )
+    yield from listed(tree, utterances, text, TRIALS, "37,611: the cleaned list")
+
+
+def listed(
+    tree: Tree, utterances: Sequence[Utterance], text: str | None, count: int, otherwise: str
+) -> Iterator[Trial]:
+    """The trials of a list in VoxCeleb's format; nothing, with a gap, where one of its files is missing. `otherwise`:
+    what a list of another length than `count` may be."""
     pairs = [line.split() for line in (text or "").splitlines() if line.strip()]
-    if pairs and len(pairs) != TRIALS:
-        tree.gap(f"the trial list has {counted(len(pairs), 'pair')}, {TRIALS:,} wanted (37,611: the cleaned list)")
+    if pairs and len(pairs) != count:
+        tree.gap(f"the trial list has {counted(len(pairs), 'pair')}, {count:,} wanted ({otherwise})")
     known = {u.id for u in utterances}
     lost = sorted({name for _, *two in pairs for name in map(_id, two)} - known)
     if lost:
@@ -87,26 +101,10 @@ def original(tree: Tree, utterances: Sequence[Utterance]) -> Iterator[Trial]:
 
 
 def dev(tree: Tree, utterances: Sequence[Utterance]) -> Iterator[Trial]:
-    """Targets from two videos of one speaker, non-targets of two speakers, as many of each, drawn with a fixed seed."""
-    by_speaker: dict[str, list[str]] = defaultdict(list)
-    for u in sorted(utterances, key=lambda u: u.id):
-        if "dev" in u.split.split():
-            by_speaker[u.speaker].append(u.id)
-    draw, genders, number = random.Random(1), _genders(tree), 0
-    speakers = sorted(by_speaker)
-    for speaker in speakers:
-        for target in (True, False):
-            pairs: set[tuple[str, str]] = set()
-            for _ in range(20 * DEV_TRIALS_A_SPEAKER):
-                if len(pairs) == DEV_TRIALS_A_SPEAKER or (not target and len(speakers) < 2):
-                    break
-                other = speaker if target else draw.choice([one for one in speakers if one != speaker])
-                a, b = draw.choice(by_speaker[speaker]), draw.choice(by_speaker[other])
-                if not target or _video(a) != _video(b):
-                    pairs.add((a, b))
-            for a, b in sorted(pairs):
-                yield _trial(number, a, b, target, genders)
-                number += 1
+    """Targets from two videos of one speaker, non-targets of two speakers of one gender, as many of each, drawn with a
+    fixed seed."""
+    rows = [u for u in utterances if "dev" in u.split.split()]
+    yield from balanced(rows, session=lambda u: _video(u.id), gender=_genders(tree), a_speaker=DEV_TRIALS_A_SPEAKER)
 
 
 def _video(name: str) -> str:
@@ -139,6 +137,7 @@ CORPUS = Corpus(
         Expected("iden_test", 8251, speakers=1251, evidence="s3prl's log and list"),
     ],
     trials={"voxceleb1_o": original, "voxceleb1_dev": dev},
+    version=2,
     language="",
     seen_by="no self-supervised backbone names it among its data; Whisper is unknown; what is post-trained on "
     "VoxCeleb1 dev has seen the speakers of all splits but `test`, and VoxCeleb1-E and -H are made of them",
