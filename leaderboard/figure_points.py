@@ -165,7 +165,7 @@ def cost(group: Sequence[Board], kinds: Mapping[str, str], colours: Mapping[str,
     added = {name: value for name, value in added.items() if base[name] in stood_on}
     if not any(kinds[name] == STREAM for name in added):
         return None
-    drawing = Drawing(1000, 500, "Skill against the cost that post-training adds")
+    drawing = Drawing(1030, 500, "Skill against the cost that post-training adds")
     drawing.text(16, 26, "What it costs", size=16, weight=600)
     drawing.text(16, 45, "Mean skill in-domain (1 − errors / chance's errors) against the multiply-adds a second of "
                  "audio that an upstream adds to its backbone's.", fill=SOFT)  # fmt: skip
