@@ -61,5 +61,7 @@ def drawn(table: pd.DataFrame, upstream: str) -> Any:
         legend_beside(one, 7)
     for one in axes.ravel()[len(tasks) :]:
         one.set_visible(False)
-    figure.suptitle(f"{upstream} over alpha; ID in-domain, Z another corpus, R a new head on it, C a corruption")
+    # two lines: a single panel is no wider than the first
+    kinds = "ID in-domain, Z another corpus, R a new head on it, C a corruption"
+    figure.suptitle(f"{upstream} over alpha\n{kinds}", fontsize=10)
     return figure
