@@ -42,7 +42,7 @@ def test_only_what_was_given_is_named(tmp_path: Path) -> None:
 
 
 def test_run_py_reads_the_same_weights_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seen: list[tuple[list[CellName], Runtime]] = []
     monkeypatch.setattr(cell_module, "run_group", lambda names, runtime: seen.append((names, runtime)) or [])

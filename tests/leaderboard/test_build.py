@@ -187,7 +187,7 @@ def test_runs_as_a_script_from_anywhere_without_torch(tmp_path):
     done = subprocess.run([*script, "--help"], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     copy = tmp_path / "repository"
-    made = shutil.ignore_patterns("results", "references", "__pycache__", "*.md")
+    made = shutil.ignore_patterns("results", "references", "figures", "__pycache__", "*.md")
     for room in ("harness", "leaderboard"):
         shutil.copytree(ROOT / room, copy / room, ignore=made)
     write_run(tmp_path / "run", "whisper_tiny")
