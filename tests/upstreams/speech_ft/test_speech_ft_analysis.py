@@ -234,7 +234,7 @@ def test_the_claim_needs_both_more_likeness_and_more_distance(monkeypatch: pytes
         (("--task", "aser"), "unknown --task 'aser'; did you mean"),
         (("--alphas", "0.5,2"), "--alphas: numbers from 0 to 1"),
         (("--baselines", "loar"), "did you mean lora"),
-        ((), "make it with python harness/posttrain.py speech_ft --backbone whisper_tiny --task asr"),
+        (("--task", "pr"), "make it with python harness/posttrain.py speech_ft --backbone whisper_tiny --task pr"),
     ],
 )
 def test_errors_are_one_line(capsys: pytest.CaptureFixture[str], argv: tuple[str, ...], words: str) -> None:
