@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import get_cosine_schedule_with_warmup
 
 from harness.errors import UserError
 from harness.schedules import cosine, tri_stage
+from upstreams import torchaudio_shim
 
 
 def test_cosine_is_that_of_transformers() -> None:
+    torchaudio_shim.install()  # the library's training tools import its audio tools where peft is installed
+    from transformers import get_cosine_schedule_with_warmup
+
     optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     theirs = get_cosine_schedule_with_warmup(optimiser, num_warmup_steps=10, num_training_steps=100)
     ours = cosine(100, 0.1)
