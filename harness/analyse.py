@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Protocol  # noqa: E402
 from harness.errors import UserError  # noqa: E402
 from harness.paths import ROOT, runs_dir  # noqa: E402
 from harness.registry import resolve, unknown  # noqa: E402
-from harness.shell import Parser, device, guarded  # noqa: E402
+from harness.shell import Parser, device, guarded, without_out  # noqa: E402
 
 if TYPE_CHECKING:
     from harness.recipe import Job
@@ -83,16 +83,9 @@ def _main(argv: list[str]) -> int:
         folder=args.folder,
         out=args.out or runs_dir() / "analyses" / family,
     )
-    for path in analysis.run(job, shlex.join(["python", "harness/analyse.py", *_without_out(argv)])):
+    for path in analysis.run(job, shlex.join(["python", "harness/analyse.py", *without_out(argv)])):
         print(f"written: {path}")
     return 0
-
-
-def _without_out(argv: Sequence[str]) -> list[str]:
-    """What makes the same files again: not the folder of this machine that they went to."""
-    at = [i for i, part in enumerate(argv) if part == "--out"]
-    left_out = {*at, *(i + 1 for i in at)}
-    return [part for i, part in enumerate(argv) if i not in left_out and not part.startswith("--out=")]
 
 
 def _named(argv: Sequence[str], place: int, what: str, known: Sequence[str], example: str, optional: bool) -> str:

@@ -192,7 +192,7 @@ class Cell:
     def wanted(self) -> list[str]:
         return ["test", *(split.name for split in self.task.ood if self.with_ood)]
 
-    def _stale(self, done: Mapping[str, SplitResult]) -> list[str]:
+    def stale(self, done: Mapping[str, SplitResult]) -> list[str]:
         return [split for split in self.wanted() if split not in done or not self._current(split, done[split])]
 
     def up_to_date(self) -> bool:
@@ -201,14 +201,14 @@ class Cell:
             load_result(self.folder)
         except UserError:
             return False
-        return not self._stale(self._finished()) and not self.lacks_practice()
+        return not self.stale(self._finished()) and not self.lacks_practice()
 
     def lacks_practice(self) -> bool:
         """Is s3prl's figure wanted, and not there for the test as it is now?"""
         if not self.runtime.s3prl_practice:
             return False
         done = self._finished()
-        return "test" in self._stale(done) or done["test"].as_s3prl is None
+        return "test" in self.stale(done) or done["test"].as_s3prl is None
 
     def run(self) -> RunResult:
         """The result, with what is not done yet done. Call it while `locked`."""
@@ -218,7 +218,7 @@ class Cell:
         sealed = Sealed(self.data.named)
         state, chosen = cell_training.trained(self, None)
         sealed.freeze(chosen)
-        for split in self._stale(done):
+        for split in self.stale(done):
             done[split] = self._evaluate(split, state, chosen, sealed)
             self._keep_splits(done)
         if self.lacks_practice():

@@ -47,7 +47,7 @@ def _parser(verb: str = "", what: str = "") -> Parser:
     return Parser(prog=f"run.py {verb}".strip(), description=what)
 
 
-def _names(text: str) -> list[str]:
+def listed(text: str) -> list[str]:
     found = [part for part in text.split(",") if part]
     for name in found:
         if not NAME.match(name):
@@ -93,7 +93,7 @@ def _run(argv: list[str]) -> int:
     parser.add_argument(
         "--dry-run", action="store_true", help="only say what would be encoded, kept and trained, and about how long"
     )
-    parser.add_argument("--cache-gb", type=_positive, default=20.0, help="disk for stored frames, in GB (default 20)")
+    parser.add_argument("--cache-gb", type=positive, default=20.0, help="disk for stored frames, in GB (default 20)")
     parser.add_argument(
         "--out", type=Path, default=runs_dir(), help="where results go (default: runs/, or POST_SUPERB_RUNS)"
     )
@@ -113,13 +113,13 @@ def _run(argv: list[str]) -> int:
         encode_batch=16 if place.startswith("cuda") else 1,
         s3prl_practice=args.s3prl_practice,
     )
-    tasks = _tasks(args.downstream, args.suite)
+    tasks = task_names(args.downstream, args.suite)
     for line in resolve("tasks.catalogue:left_out")(tasks, args.suite):
         print(f"left out: {line}", file=sys.stderr)
-    every = not {"all", "all_ood"}.isdisjoint(_names(args.downstream))
+    every = not {"all", "all_ood"}.isdisjoint(listed(args.downstream))
     groups = [
         [CellName(args.suite, task, upstream, args.head, args.preset, seed, recipe_seed) for seed in args.seeds]
-        for upstream, recipe_seed, task in product(_names(args.upstream), args.recipe_seeds, tasks)
+        for upstream, recipe_seed, task in product(listed(args.upstream), args.recipe_seeds, tasks)
     ]
     if args.dry_run:
         from harness import dry_run
@@ -148,7 +148,7 @@ def _run(argv: list[str]) -> int:
     return 0
 
 
-def _positive(text: str) -> float:
+def positive(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
@@ -158,10 +158,10 @@ def _positive(text: str) -> float:
     return value
 
 
-def _tasks(text: str, suite: str) -> list[str]:
+def task_names(text: str, suite: str) -> list[str]:
     """Task names; `all` and `all_ood` stand for every task of the suite."""
     found: list[str] = []
-    for name in _names(text):
+    for name in listed(text):
         if name in ("all", "all_ood"):
             for broken in resolve("tasks.catalogue:unreadable")(suite):
                 raise UserError(f"{name} wants every task of {suite}: {broken}; mend it, or name the others")
@@ -184,7 +184,7 @@ def _show(finished: Sequence[tuple[Path, object]], out: Path, in_domain_only: se
 def _over_folds(text: str, suite: str, finished: Sequence[tuple[Path, Any]]) -> list[str]:
     """A line for each upstream and seed of a task that is a cross-validation and whose folds are all done."""
     lines = []
-    for name in _names(text):
+    for name in listed(text):
         folds = [fold.removesuffix("_ood") for fold in resolve("tasks.catalogue:expand")(name, suite)]
         cells = {(r.upstream.name, r.recipe_seed, r.seed, r.task): r for _, r in finished if r.task in folds}
         for upstream, recipe_seed, seed in sorted({key[:3] for key in cells}) if len(folds) > 1 else []:
@@ -222,7 +222,7 @@ def _describe(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     from harness import describe
 
-    print(describe.one(_names(args.name)[0], args.suite))
+    print(describe.one(listed(args.name)[0], args.suite))
     return 0
 
 
@@ -235,7 +235,7 @@ def _check(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     from harness import describe
 
-    return describe.check(_names(args.upstream), args.folder, args.checkpoint, device(args.device))
+    return describe.check(listed(args.upstream), args.folder, args.checkpoint, device(args.device))
 
 
 def _score(argv: list[str]) -> int:
@@ -292,8 +292,8 @@ def _leaks(argv: list[str]) -> int:
     from harness import leaks
 
     leaking = False
-    upstreams = _names(args.upstream) if args.upstream else [None]
-    for task, upstream in product(_tasks(args.downstream, args.suite), upstreams):
+    upstreams = listed(args.upstream) if args.upstream else [None]
+    for task, upstream in product(task_names(args.downstream, args.suite), upstreams):
         text, found = leaks.report(task, args.suite, upstream, args.folder, args.checkpoint, args.full)
         print(f"{task} ({args.suite})" + (f", {upstream}" if upstream else "") + f"\n{text}\n")
         leaking |= found

@@ -29,7 +29,7 @@ from harness.cost_record import Encoding, Record, save  # noqa: E402
 from harness.errors import UserError  # noqa: E402
 from harness.paths import ROOT  # noqa: E402
 from harness.registry import NAME  # noqa: E402
-from harness.shell import Parser, device, guarded  # noqa: E402
+from harness.shell import Parser, device, guarded, without_out  # noqa: E402
 
 COSTS = ROOT / "leaderboard" / "costs"
 SECONDS = 10.0
@@ -138,16 +138,8 @@ def measure(name: str, args: argparse.Namespace, argv: Sequence[str]) -> Record:
         encoding=encoding,
         training=None if data is None else data.described(),
         overlaps=shared,
-        provenance=provenance(watch, where, shlex.join(["python", "harness/cost.py", *_without_out(argv)])),
+        provenance=provenance(watch, where, shlex.join(["python", "harness/cost.py", *without_out(argv)])),
     )
-
-
-def _without_out(argv: Sequence[str]) -> list[str]:
-    """What measures the same again: not the folder of this machine that the record went to."""
-    return [
-        part for at, part in enumerate(argv)
-        if not part.startswith("--out") and not (at > 0 and argv[at - 1] == "--out")
-    ]  # fmt: skip
 
 
 def _alone(resolved: Any, wave: Any) -> Callable[[], Any] | None:

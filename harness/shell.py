@@ -44,6 +44,13 @@ def seeds(text: str) -> list[int]:
     return found
 
 
+def without_out(argv: Sequence[str]) -> list[str]:
+    """What makes the same files again: not the folder of this machine that they went to."""
+    at = [i for i, part in enumerate(argv) if part == "--out"]
+    left_out = {*at, *(i + 1 for i in at)}
+    return [part for i, part in enumerate(argv) if i not in left_out and not part.startswith("--out=")]
+
+
 def device(name: str) -> str:
     """'auto' is cuda where there is one, else cpu. Raises UserError for a device that cannot be used here."""
     import torch

@@ -28,15 +28,14 @@ from typing import TYPE_CHECKING, Any  # noqa: E402
 
 import pandas as pd  # noqa: E402
 
-from harness.analyse import _without_out  # noqa: E402
-from harness.cli import _names, _positive, _tasks  # noqa: E402
+from harness.cli import listed, positive, task_names  # noqa: E402
 from harness.errors import NotApplicable, UserError  # noqa: E402
 from harness.figures import Outputs, library  # noqa: E402
 from harness.paths import ROOT, cache_dir, runs_dir  # noqa: E402
 from harness.progress import note  # noqa: E402
 from harness.registry import resolve  # noqa: E402
 from harness.results import RESULT, RunResult, identity_hash, load_result  # noqa: E402
-from harness.shell import Parser, device, guarded, seeds  # noqa: E402
+from harness.shell import Parser, device, guarded, seeds, without_out  # noqa: E402
 from harness.sweep_figure import drawn, summary  # noqa: E402
 
 if TYPE_CHECKING:
@@ -66,17 +65,17 @@ def main(argv: Sequence[str]) -> int:
 def _main(argv: list[str]) -> int:
     args = _parser().parse_args(argv)
     library("matplotlib")  # said before hours of cells, not after
-    (upstream, *more) = _names(args.upstream)
+    (upstream, *more) = listed(args.upstream)
     if more:
         raise UserError(f"one upstream a sweep wanted, found {args.upstream}; call it once for each")
     names = names_over(upstream, args.alphas)
-    tasks = _tasks(args.downstream, args.suite)
+    tasks = task_names(args.downstream, args.suite)
     for task in tasks:
         resolve("tasks.catalogue:load")(task, args.suite)  # an unknown one is said once
     place = device(args.device)
     found: Found = {}
     failed: list[str] = []
-    every = not {"all", "all_ood"}.isdisjoint(_names(args.downstream))
+    every = not {"all", "all_ood"}.isdisjoint(listed(args.downstream))
     for task in tasks:
         for alpha, name in names.items():
             try:
@@ -91,7 +90,7 @@ def _main(argv: list[str]) -> int:
     table = pd.DataFrame(row for key, cells in found.items() for row in _rows(key, names[key[1]], cells))
     if table.empty:
         raise UserError(f"no cell of {upstream} on {args.downstream} is finished; the lines above say why")
-    command = shlex.join(["python", "harness/sweep.py", *_without_out(argv)])
+    command = shlex.join(["python", "harness/sweep.py", *without_out(argv)])
     stem = "-".join(["sweep", upstream.replace(":", "_"), *([args.head] if args.head else [])])
     outputs = Outputs(args.out or runs_dir() / "sweeps", stem, command, place)
     outputs.table(table)
@@ -143,7 +142,7 @@ def finished(names: Sequence[CellName], runtime: Runtime) -> list[Source]:
             for result in _read(resolve(PUBLISHED), name):
                 same = result.identity_hash == identity_hash(cell.identity)
                 # the identity does not cover the test sets
-                if same and not cell._stale(result.splits):
+                if same and not cell.stale(result.splits):
                     published[name.seed] = result
     rest = [name for name in names if name.seed not in published]
     ran = run_group(rest, runtime) if rest else []
@@ -268,7 +267,7 @@ def _parser() -> Parser:
     add("--recipe-seed", type=int, default=0, help="which of the recipe's checkpoints (default 0)")
     add("-k", "--folder", type=Path, help="a local folder with the backbone's weights")
     add("--device", default="auto", help="cpu, cuda, cuda:1 … (default: cuda where there is one)")
-    add("--cache-gb", type=_positive, default=20.0, help="disk for stored frames, in GB (default 20)")
+    add("--cache-gb", type=positive, default=20.0, help="disk for stored frames, in GB (default 20)")
     add("--out", type=Path, metavar="FOLDER", help="where the three files go (default runs/sweeps)")
     return parser
 

@@ -13,6 +13,7 @@ from harness import cost, cost_data
 from harness.cost_record import Overlap, file_of, key, load, save
 from harness.errors import UserError
 from harness.paths import ROOT
+from harness.shell import without_out
 
 VIB = ROOT / "upstreams" / "vib" / "weights" / "whisper_tiny"
 
@@ -49,7 +50,7 @@ def test_two_take_turns_and_the_smallest_counts(monkeypatch):
 def test_arguments():
     argv = ["-u", "a,b", "--device", "cpu", "--out", "x", "--upstream=c"]
     assert [part for at, part in enumerate(argv) if not cost._is_names(argv, at)] == ["--device", "cpu", "--out", "x"]
-    assert cost._without_out([*argv, "--out=y"]) == ["-u", "a,b", "--device", "cpu", "--upstream=c"]
+    assert without_out([*argv, "--out=y"]) == ["-u", "a,b", "--device", "cpu", "--upstream=c"]
 
 
 @pytest.mark.parametrize(

@@ -42,11 +42,10 @@ HELD = ("l2", "features", "lora", "dora")
 more like the pre-trained ones although its weights are further away."""
 
 
-class _Analysis(ABC):
+class _Command(ABC):
     """Follows `harness.analyse.Analysis`."""
 
     data = "tasks/mini/vib_probe.yaml"
-    stem: str
 
     @staticmethod
     def options(parser: Any) -> None:
@@ -62,6 +61,16 @@ class _Analysis(ABC):
 
     def run(self, job: Job, command: str) -> list[Path]:
         return self.written(Lines(job, self.args), command)
+
+    @abstractmethod
+    def written(self, lines: Lines, command: str) -> list[Path]:
+        """The files that it wrote, of lines that were found."""
+
+
+class _Analysis(_Command):
+    """One table and its figure."""
+
+    stem: str
 
     def written(self, lines: Lines, command: str) -> list[Path]:
         """Its files, of lines that were found."""
@@ -207,15 +216,12 @@ class Tradeoff(_Analysis):
         return {"claim": "higher feature similarity in spite of a larger weight change", "against": claims}
 
 
-class All(_Analysis):
-    stem = "all"
+class All(_Command):
+    """The four, of lines that are looked for once."""
 
     def written(self, lines: Lines, command: str) -> list[Path]:
         parts: list[Callable[[argparse.Namespace], _Analysis]] = [Similarity, Distortion, LLFC, Tradeoff]
         return [path for part in parts for path in part(self.args).written(lines, command)]
-
-    def write(self, lines: Lines, outputs: Outputs) -> dict[str, Any]:
-        raise NotImplementedError
 
 
 def _of(lines: Lines, point: Point) -> dict[str, Any]:

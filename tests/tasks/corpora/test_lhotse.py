@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import miniature_ood as made
@@ -18,8 +19,7 @@ from harness.text import normalise
 from tasks import catalogue
 from tasks.prepared import prepared
 
-needed = pytest.mark.skipif("lhotse" not in sys.modules and not __import__("importlib.util").util.find_spec("lhotse"),
-                            reason="the extra `corpora` is not installed")  # fmt: skip
+needed = pytest.mark.skipif(find_spec("lhotse") is None, reason="the extra `corpora` is not installed")
 
 
 @needed

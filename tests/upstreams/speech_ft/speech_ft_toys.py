@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 from typing import Any
 
 import yaml
-from crossed_tones import write_crossed
+from crossed_tones import write_said
 
 from harness.recipe import Job
 from upstreams.speech_ft.posttrain import Recipe
@@ -24,18 +23,8 @@ HEADS: dict[str, dict[str, Any]] = {
 
 def write_data(suite: Path, kind: str = "words") -> Path:
     """The YAML of 4 voices x 6 texts: four texts to train, two to validate, all voices in both."""
-    path = write_crossed(suite)
-    manifest = suite / "data" / "crossed_tones" / "manifest.csv"
-    with manifest.open() as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] == "train"]
-    for row in rows:
-        sentence = int(row["label"])
-        row["text"], row["split"] = WORDS[sentence], "train" if sentence < 4 else "val"
-    with manifest.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    data = yaml.safe_load(path.read_text()) | {"disjoint": {"text": [["train", "val"]]}}
+    path = write_said(suite, WORDS)
+    data = yaml.safe_load(path.read_text())
     data |= {"heads": {"mini": HEADS[kind]}, "name": f"tones_{kind}"}
     if kind != "units":
         data |= {"kind": kind, "label": "speaker"}

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 
-import yaml
-from crossed_tones import Toy, write_crossed
+from crossed_tones import Toy, write_said
 
 from harness.recipe import Job
 from upstreams.vib.posttrain import Recipe
@@ -20,20 +18,7 @@ SMALL: dict[str, object] = {
 
 def write_data(suite: Path) -> Path:
     """The YAML of 4 voices x 6 texts: four texts to train, two to validate, all voices in both."""
-    path = write_crossed(suite)
-    manifest = suite / "data" / "crossed_tones" / "manifest.csv"
-    with manifest.open() as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] == "train"]
-    for row in rows:
-        sentence = int(row["label"])
-        row["text"], row["split"] = WORDS[sentence], "train" if sentence < 4 else "val"
-    with manifest.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    data = yaml.safe_load(path.read_text())
-    path.write_text(yaml.safe_dump(data | {"disjoint": {"text": [["train", "val"]]}}))
-    return path
+    return write_said(suite, WORDS)
 
 
 def job(data: Path, *seeds: int, backbone: Toy | None = None, **more: object) -> Job:
