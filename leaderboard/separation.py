@@ -9,13 +9,15 @@ stream's, and what the mean over the content tasks of the content stream's minus
 1: each stream makes no error on its own aspect and is at chance on the other's. 0: neither knows more of its own than
 the other does. -1: the two are swapped. Two streams of much skill or of none alike have 0, and where the heads are
 weak or the tasks hard nothing comes near 1: it is to be read beside a control on the same tasks, the same number for
-two random projections of the same input to the same sizes.
+two random projections of the backbone to the same sizes. Where these are for nothing, not even by name, the first of
+their names stands for the speaker stream, and the number's sign says nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from harness.uncertainty import percentile_interval
-from leaderboard.aspects import TASKS, WHAT, WHO, rest, side
+from leaderboard.aspects import TASKS, WHAT, WHO, aspects, rest, side, words
 from leaderboard.cells import Cell
 from leaderboard.contrast import CONTROL, chance_error, comparable, error, pairs, replicates, role
 from leaderboard.overview import Board, boards
@@ -145,13 +147,14 @@ def streams(group: Sequence[Board]) -> list[Stream]:
 
 def couples(found: Sequence[Stream]) -> list[tuple[Stream, Stream]]:
     """A stream for speakers alone and one for content alone, of one family, backbone and form, whose names differ in
-    nothing else."""
+    nothing else; and two random projections of one size, whose names differ in the last word and say no aspect."""
     made = []
     for speaker in found:
         for content in found:
             if side(speaker.name) == WHO and side(content.name) == WHAT and _kin(speaker) == _kin(content):
                 made.append((speaker, content))
-    return made
+    draws = [stream for stream in found if stream.role == CONTROL and not aspects(stream.name)]
+    return made + [(a, b) for a, b in combinations(draws, 2) if _drawn(a) == _drawn(b)]
 
 
 def _kin(stream: Stream) -> tuple[Any, ...]:
@@ -159,9 +162,14 @@ def _kin(stream: Stream) -> tuple[Any, ...]:
     return upstream.family, upstream.base, upstream.level, stream.role, rest(stream.name)
 
 
+def _drawn(stream: Stream) -> tuple[Any, ...]:
+    upstream = stream.row.first.result.upstream
+    return upstream.family, upstream.base, upstream.level, stream.dim, words(stream.name)[:-1]
+
+
 def table(cells: Sequence[Cell]) -> pd.DataFrame:
-    """One row a pair, with the random projections of the same sizes on the tasks that all four have, and the number on
-    the tasks that every pair of the suite has."""
+    """One row a pair, with the random projections of the same sizes, the family's own where there are some, on the
+    tasks that all four have, and the number on the tasks that every pair of the suite has."""
     suites: dict[str, list[Board]] = {}
     for board in boards(cells):
         suites.setdefault(board.suite, []).append(board)
@@ -202,10 +210,10 @@ def _line(pair: tuple[Stream, Stream], controls: Sequence[tuple[Stream, Stream]]
 
 
 def _against(pair: tuple[Stream, Stream], controls: Sequence[tuple[Stream, Stream]]) -> Values:
-    base = pair[0].row.first.result.upstream.base
+    own = pair[0].row.first.result.upstream
     sizes = [stream.dim for stream in pair]
-    for control in controls:
-        if [one.dim for one in control] != sizes or control[0].row.first.result.upstream.base != base:
+    for control in sorted(controls, key=lambda one: one[0].row.first.result.upstream.family != own.family):
+        if [one.dim for one in control] != sizes or control[0].row.first.result.upstream.base != own.base:
             continue
         tasks = _common(*pair, *control)
         here = separate(pair[0].skills, pair[1].skills, tasks)

@@ -1,5 +1,7 @@
 """The separation number on constructed streams: who it calls separate, mixed and swapped, and what its interval is."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from made_up_runs import write_run
@@ -102,6 +104,9 @@ def families(tmp_path_factory, shared_cache):
         pair(folder, "icl", icl, 192, ["crossed (speaker)"], [(9.0, -9.0), (-9.0, 9.0)])
         pair(folder, "icl", ("randproj_speaker", "randproj_content"), 192, [], [(0.1, 0.1), (0.1, 0.1)])
         pair(folder, "vib", ("vib_acoustic_speaker", "vib_text"), 128, ["corpus of test (text)"], [(1, 1), (1, 1)])
+        draws = ("randproj128_a", "randproj128_b")
+        pair(folder, "random_projection", draws, 128, [], [(0.2, 0.2), (0.2, 0.2)])
+        pair(folder, "mine", ("mine_speaker", "mine_text"), 64, ["crossed (speaker)"], [(1, 1), (1, 1)])
         build.build([folder], folder.parent)
     return folder
 
@@ -109,7 +114,7 @@ def families(tmp_path_factory, shared_cache):
 def test_pairs_and_their_control(families):
     table = separation.table(cells.collect([families])[0])
     lines = {row["speaker_stream"]: row for row in table.to_dict("records")}
-    assert set(lines) == {"icl_speaker", "randproj_speaker", "vib_acoustic_speaker"}
+    assert set(lines) == {"icl_speaker", "randproj_speaker", "vib_acoustic_speaker", "randproj128_a", "mine_speaker"}
     icl, vib, control = (lines[name] for name in ("icl_speaker", "vib_acoustic_speaker", "randproj_speaker"))
     # a target far on the wrong side of every other is an EER above chance's, so no skill
     assert icl["separation"] == pytest.approx(1.0, abs=0.02) and icl["tasks"] == "asv ks"
@@ -119,4 +124,49 @@ def test_pairs_and_their_control(families):
     assert icl["above_control"] == pytest.approx(icl["separation"] - control["separation"])
     assert icl["above_low"] <= icl["above_control"] <= icl["above_high"] + 1e-9 and icl["above_low"] > 0.5
     assert abs(vib["separation"]) < 0.2 and vib["low"] < vib["high"]
-    assert vib["control"] == separation.NO_CONTROL and vib["above_control"] is None
+    assert lines["mine_speaker"]["control"] == separation.NO_CONTROL
+    assert lines["mine_speaker"]["above_control"] is None
+
+
+def test_two_draws_are_the_control_of_pairs_of_their_size(families):
+    table = separation.table(cells.collect([families])[0])
+    lines = {row["speaker_stream"]: row for row in table.to_dict("records")}
+    draws, vib = lines["randproj128_a"], lines["vib_acoustic_speaker"]
+    assert (draws["content_stream"], draws["role"], draws["dims"]) == ("randproj128_b", "random projection", "128+128")
+    assert abs(draws["separation"]) < 0.15 and draws["low"] < draws["high"] and draws["control"] is None
+    assert (vib["control"], vib["control_tasks"]) == ("randproj128_a randproj128_b", "asv ks")
+    assert vib["control_separation"] == pytest.approx(draws["separation"])
+    assert vib["above_control"] == pytest.approx(vib["separation"] - draws["separation"])
+
+
+def made(name, *, family="icl", dim=128, role="random projection", base="w", level="frame"):
+    upstream = SimpleNamespace(family=family, base=base, level=level, dim=dim)
+    first = SimpleNamespace(result=SimpleNamespace(upstream=upstream))
+    skills = {task: (0.5, np.full(4, 0.5)) for task in ("asv", "ks")}
+    return separation.Stream(SimpleNamespace(name=name, first=first), role, skills)
+
+
+def test_which_random_projections_are_a_pair():
+    def names(*streams):
+        return [(a.name, b.name) for a, b in separation.couples(streams)]
+
+    three = [made(f"draw_{letter}") for letter in "abc"]
+    assert names(*three) == [("draw_a", "draw_b"), ("draw_a", "draw_c"), ("draw_b", "draw_c")]
+    # another name, size, backbone, family or form; trained; named for something
+    others = [made("draws_b"), made("draw_b", dim=64), made("draw_b", base="v"), made("draw_b", family="vib"),
+              made("draw_b", level="utterance"), made("draw_b", role="stream"), made("draw_joint")]  # fmt: skip
+    assert all(names(three[0], other) == [] for other in others)
+    assert names(made("draw_a@v"), made("draw_b@v")) == [("draw_a@v", "draw_b@v")]
+    assert names(made("draw_content"), made("draw_speaker")) == [("draw_speaker", "draw_content")]
+
+
+def test_the_control_of_its_own_family_comes_first():
+    pair = made("vib_speaker", family="vib", role="stream"), made("vib_text", family="vib", role="stream")
+    general = made("draw_a", family="random_projection"), made("draw_b", family="random_projection")
+    own = made("randproj_speaker", family="vib"), made("randproj_text", family="vib")
+    other = made("randproj_speaker", family="vib", base="v"), made("randproj_text", family="vib", base="v")
+    for controls, found in (
+        ([general, own], "randproj_speaker randproj_text"), ([other, general], "draw_a draw_b"),
+        ([other], separation.NO_CONTROL),
+    ):  # fmt: skip
+        assert separation._against(pair, controls)["control"] == found
