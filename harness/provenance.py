@@ -19,6 +19,10 @@ from harness.results import Provenance
 
 PACKAGES = ("torch", "torchaudio", "transformers", "s3prl", "numpy", "scipy", "pandas", "soundfile", "safetensors")
 
+WRITTEN = ("leaderboard/costs", "leaderboard/analyses")
+"""Folders of ROOT that `cost.py` and `analyse.py` write and nothing is computed from, so that the first of several
+files does not make the others' tree a changed one."""
+
 
 def _git(*arguments: str) -> str | None:
     try:
@@ -29,8 +33,10 @@ def _git(*arguments: str) -> str | None:
 
 
 def commit() -> tuple[str, bool]:
-    """(commit, dirty). Without git: ('unknown', True), so that such a result is never taken for a committed one."""
-    head, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
+    """(commit, dirty), dirty of changes outside of `WRITTEN`. Without git: ('unknown', True), so that such a result is
+    never taken for a committed one."""
+    changes = _git("status", "--porcelain", "--", ".", *(f":(exclude){folder}" for folder in WRITTEN))
+    head = _git("rev-parse", "HEAD")
     return ("unknown", True) if head is None or changes is None else (head, bool(changes))
 
 
