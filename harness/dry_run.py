@@ -212,7 +212,7 @@ def _head_speed(cell: Cell, seeds: int) -> float:
         learner.zero_grad()
         losses = learner.losses(cell.head.batch(source, train, index), range(len(specs)))
         torch.autograd.backward([losses.sum()])
-        float(losses.sum())  # waits for the device
+        float(losses.detach().sum())  # waits for the device
         done = index
         if time.perf_counter() - began > TIMED_SECONDS:
             break

@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _main(argv: list[str]) -> int:
-    args = _parser().parse_args(argv)
+    args = _parser().parse_args(_joined(argv))
     how = resolve("upstreams.speech_ft.files:How")(args.method, args.alpha, args.density, args.coefficients)
     try:
         path = resolve("upstreams.speech_ft.files:merge_folders")(
@@ -46,6 +46,23 @@ def _main(argv: list[str]) -> int:
         return 130
     print(f"written: {path}")
     return 0
+
+
+def _joined(argv: Sequence[str]) -> list[str]:
+    """With --coefficients and its numbers in one argument: else argparse takes '-1,1' for an option."""
+    joined: list[str] = []
+    for part in argv:
+        if joined and joined[-1] == "--coefficients":
+            joined[-1] += f"={part}"
+        else:
+            joined.append(part)
+    return joined
+
+
+def _folder(text: str) -> Path:
+    if not text:
+        raise UserError("--out: a folder for the merged model wanted, found an empty name")
+    return Path(text)
 
 
 def _numbers(text: str) -> tuple[float, ...]:
@@ -75,7 +92,7 @@ def _parser() -> Parser:
         "the merge before; ties: trimmed, signs elected; arithmetic: their sum by --coefficients (default %(default)s)",
     )
     parser.add_argument(
-        "--density", type=float, default=usual.density, help="ties: the share of each way kept (default %(default)s)"
+        "--density", type=float, help=f"ties: the share of each way kept (default {usual.kept})"
     )
     parser.add_argument(
         "--coefficients", type=_numbers, default=(), metavar="C,C", help="arithmetic: one a FINETUNED, times alpha"
@@ -83,7 +100,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--encoder-only", action="store_true", help="heads need not agree and are PRETRAINED's; the encoder is merged"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the merged model goes")
+    parser.add_argument("--out", type=_folder, required=True, metavar="FOLDER", help="where the merged model goes")
     parser.add_argument("--again", action="store_true", help="write anew over a model that is there already")
     return parser
 

@@ -23,6 +23,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).mkdir()
         save_file({"w": torch.tensor(values)}, tmp_path / name / "model.safetensors")
         (tmp_path / name / "config.json").write_text(json.dumps({"model_type": "toy"}))
+    (tmp_path / "three").mkdir()
+    (tmp_path / "three" / "config.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -37,6 +39,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["one", "two", "--method", "ties", "--alpha", "1", "--density", "0.5"], [4.0, 8.0]),
         (["one", "two", "--method", "arithmetic", "--alpha", "0.5"], [2.0, 4.0]),
         (["one", "two", "--method", "arithmetic", "--alpha", "0.5", "--coefficients=-1,2"], [-2.0, 8.0]),
+        (["one", "two", "--method", "arithmetic", "--alpha", "0.5", "--coefficients", "-1,2"], [-2.0, 8.0]),
         (["one/model.safetensors", "--alpha", "0.5"], [2.0, 0.0]),
     ],
 )
@@ -59,8 +62,11 @@ def test_the_methods(here: Path, capsys, argv: list[str], wanted: list[float]) -
         (["pre", "one", "--out", "out", "--alpha", "2"], "alpha: 0 to 1 wanted, found 2.0"),
         (["pre", "one", "--out", "out", "--coefficients", "a"], "numbers with commas wanted, found 'a'"),
         (["pre", "one", "--out", "out", "--coefficients", "1"], "belong to the method arithmetic"),
+        (["pre", "one", "--out", "out", "--density", "0.5"], "density belongs to the method ties"),
+        (["pre", "one", "--out", ""], "--out: a folder for the merged model wanted, found an empty name"),
         (["pre", "nothing", "--out", "out"], "nothing does not exist"),
-        (["pre", "one", "--out", "two"], "is there already: choose another --out, or --again"),
+        (["nothing", "one", "--out", "out"], "nothing does not exist: the pre-trained checkpoint wanted"),
+        (["pre", "one", "--out", "three"], "is there already: choose another --out, or --again"),
         (["pre", "one", "--out", "one", "--again"], "holds one of the checkpoints"),
     ],
 )

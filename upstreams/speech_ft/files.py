@@ -30,6 +30,9 @@ from upstreams.speech_ft.sources import KEY, Weights, read_settings, same_settin
 BESIDE = ("config.json", "preprocessor_config.json")
 """Files that say how the weights are used: the merge's are the pre-trained model's."""
 
+DENSITY = 0.2
+"""The authors' of TIES (Yadav et al. 2023, section 4): the top 20 %."""
+
 
 @dataclass(frozen=True)
 class How:
@@ -39,8 +42,8 @@ class How:
     alpha: float = 0.25
     """linear and sequential: from 0, the pre-trained model, to 1, the fine-tuned; ties and arithmetic: any finite
     number, times which their delta is added."""
-    density: float = 0.2
-    """Of TIES: the share of each delta that is kept."""
+    density: float | None = None
+    """Of TIES: the share of each delta that is kept, `DENSITY` where none is given."""
     coefficients: tuple[float, ...] = ()
     """Of task arithmetic: one a fine-tuned model, 1 where none are given; alpha scales them."""
 
@@ -50,12 +53,19 @@ class How:
         bounded = self.method in ("linear", "sequential")
         if not isfinite(self.alpha) or bounded and not 0 <= self.alpha <= 1:
             raise UserError(f"alpha: {'0 to 1' if bounded else 'a finite number'} wanted, found {self.alpha}")
-        if not 0 < self.density <= 1:
+        if self.density is not None and self.method != "ties":
+            raise UserError(f"density belongs to the method ties, not to {self.method}; leave it out")
+        if not 0 < self.kept <= 1:
             raise UserError(f"density: more than 0 and at most 1 wanted, found {self.density}")
         if self.coefficients and self.method != "arithmetic":
             raise UserError(f"coefficients belong to the method arithmetic, not to {self.method}; leave them out")
         if not all(map(isfinite, self.coefficients)):
             raise UserError(f"coefficients: finite numbers wanted, found {self.coefficients}")
+
+    @property
+    def kept(self) -> float:
+        """The density that counts."""
+        return DENSITY if self.density is None else self.density
 
     def combine(self, models: int, floors: Sequence[float] | None) -> merge.Combine:
         """The function for so many fine-tuned models; `floors` are those of TIES."""
@@ -65,7 +75,7 @@ class How:
         functions: dict[str, merge.Combine] = {
             "linear": partial(merge.interpolate, alpha=self.alpha),
             "sequential": partial(merge.sequential, alpha=self.alpha),
-            "ties": partial(merge.ties, alpha=self.alpha, density=self.density, floors=floors),
+            "ties": partial(merge.ties, alpha=self.alpha, density=self.kept, floors=floors),
             "arithmetic": partial(merge.arithmetic, coefficients=scaled),
         }
         return functions[self.method]
@@ -91,11 +101,11 @@ def merge_folders(
     """
     target = out / weights.WEIGHT_FILES[0]
     taken = next((out / name for name in (target.name, *BESIDE) if (out / name).exists()), None)
-    if taken is not None and not again:
-        raise UserError(f"{taken} is there already: choose another --out, or --again to write a new one in its place")
     source = pretrained if pretrained.is_dir() else pretrained.parent
     if out.resolve() in {(p if p.is_dir() else p.parent).resolve() for p in (pretrained, *finetuned)}:
         raise UserError(f"--out {out} holds one of the checkpoints to merge: choose another folder")
+    if taken is not None and not again:
+        raise UserError(f"{taken} is there already: choose another --out, or --again to write a new one in its place")
     config = read_settings(pretrained)
     for place in finetuned:
         same_settings(config, place)
@@ -135,7 +145,7 @@ def _said(theta0: Weights, thetas: Sequence[Weights], how: How) -> dict[str, str
 
 def _merged(theta0: Weights, thetas: Sequence[Weights], how: How, moved: set[Path]) -> Callable[[str], Tensor]:
     """By name, the merged tensor. Files with a delta other than 0 are added to `moved`."""
-    floors = [_floor(theta0, theta, how.density) for theta in thetas] if how.method == "ties" else None
+    floors = [_floor(theta0, theta, how.kept) for theta in thetas] if how.method == "ties" else None
     combine = how.combine(len(thetas), floors)
 
     def one(name: str) -> Tensor:

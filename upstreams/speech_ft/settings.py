@@ -111,6 +111,8 @@ def from_options(options: dict[str, Any], where: str) -> Settings:
     for name in [*str(task).split("+"), *given.get("after", ())]:
         if name not in TASKS:
             raise unknown("task to fine-tune on", name, TASKS)
+    if len(set(str(task).split("+"))) < len(str(task).split("+")):
+        raise UserError(f"{where}: several tasks wanted each once, found {task}")
     if baseline is not None and baseline not in BASELINES:
         raise UserError(f"{where}: baseline {baseline!r} unknown; one of {', '.join(BASELINES)} wanted")
     several = len(str(task).split("+"))

@@ -99,9 +99,11 @@ class Weights:
 def read_settings(place: Path) -> dict[str, Any]:
     """The pre-trained model's config.json, at a folder or beside a file; of DeCoAR 2.0, which has none, its model type.
     Raises UserError: missing, not JSON, no model type in it."""
+    if not place.exists():
+        raise UserError(f"{place} does not exist: the pre-trained checkpoint wanted, a Hugging Face folder or its file")
     folder = place if place.is_dir() else place.parent
     if not (folder / "config.json").is_file():
-        if place.exists() and decoar2.is_one(_names(_file_in(place))):
+        if decoar2.is_one(_names(_file_in(place))):
             return {"model_type": DECOAR2}
         raise UserError(
             f"config.json is missing in {folder}: the pre-trained checkpoint has to be a Hugging Face folder, since the"
@@ -141,9 +143,9 @@ def same_tensors(theta0: Weights, theta: Weights) -> None:
                 )
         wanted, found = theta0.head(name), theta.head(name)
         if wanted != found:
-            raise UserError(
-                f"{theta.path}: {name} is {found[0]} {found[1]}, {wanted[0]} {wanted[1]} wanted as in {theta0.path}"
-            )
+            of = f"{name} is {found[0]} {found[1]}, {wanted[0]} {wanted[1]} wanted as in {theta0.path}"
+            cast = "; save one in the other's type, with model.to(torch.…).save_pretrained" * (wanted[1] == found[1])
+            raise UserError(f"{theta.path}: {of}{cast}")
 
 
 def origin(path: Path) -> str | None:

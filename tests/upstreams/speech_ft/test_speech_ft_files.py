@@ -50,7 +50,7 @@ def test_the_file_says_how_it_was_made_and_is_aligned(tmp_path):
     assert json.loads(metadata["speech_ft"]) == {
         "pretrained": {"file": "model.safetensors", "sha256": sha},
         "finetuned": [{"file": "model.safetensors", "sha256": sha256_file(fine / "model.safetensors")}],
-        "origin": sha, "method": "linear", "alpha": 0.5, "density": 0.2, "coefficients": [],
+        "origin": sha, "method": "linear", "alpha": 0.5, "density": None, "coefficients": [],
     }  # fmt: skip
     data = path.read_bytes()
     size = int.from_bytes(data[:8], "little")
@@ -260,6 +260,7 @@ def test_what_cannot_be_read_is_one_line(tmp_path, pair):
         ({"alpha": float("nan")}, "alpha: 0 to 1 wanted, found nan"),
         ({"method": "ties", "alpha": float("inf")}, "alpha: a finite number"),
         ({"method": "ties", "density": 0.0}, "density: more than 0"),
+        ({"density": 0.5}, "density belongs to the method ties, not to linear"),
         ({"coefficients": (1.0,)}, "belong to the method arithmetic, not to linear"),
         ({"method": "arithmetic", "coefficients": (float("inf"),)}, "finite numbers wanted"),
     ],

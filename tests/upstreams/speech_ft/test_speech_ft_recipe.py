@@ -263,6 +263,7 @@ def test_paper_preset_holds_the_published_figures():
     ("options", "wanted"),
     [
         ({"task": "arr"}, "unknown task to fine-tune on 'arr'; did you mean asr"),
+        ({"task": "pr+pr"}, "several tasks wanted each once, found pr.pr"),
         ({"preset": "big"}, "preset 'big' unknown"),
         ({"head_only": 0.7, "hold": 0.4}, "leave room for the fall"),
         ({"alpha": 0.5}, "add --export FOLDER, or give it to the upstream, as -u speech_ft_asr"),
