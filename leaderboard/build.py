@@ -51,10 +51,11 @@ def outputs(
 
 def build(results_roots: list[Path], out_dir: Path, pages: bool = True) -> tuple[list[Path], list[str]]:
     """Write the tables of the results under `results_roots`: the first holds the published ones, any others yours.
+    Without `pages` the published ones of tasks that are not among yours are left aside.
 
     Returns the files written and a line on each of your runs that could not be put among the published ones. Raises
     UserError for a result that is altered, partial, or published twice with different figures."""
-    cells, notices = collect(results_roots)
+    cells, notices = collect(results_roots, beside=not pages)
     written = []
     records = costs.read(results_roots[0].parent / COSTS) if pages else {}
     for name, data in outputs(cells, pages, records).items():

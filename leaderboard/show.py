@@ -138,7 +138,8 @@ def cell(folder: Path, result: RunResult, only_id: bool = False, results: Path =
 
 
 def user_tables(out: Path, results: Path = RESULTS) -> list[Path]:
-    """Write leaderboard.csv and ood.csv into `out`, the user's runs among the published rows. Returns the files."""
+    """Write leaderboard.csv and ood.csv into `out`, the user's runs among the published rows of the same tasks. Returns
+    the files."""
     if results.resolve().is_relative_to(out.resolve()):
         raise UserError(f"{out} holds the published results; choose another folder for runs with --out")
     written, notices = build([results, out], out, pages=False)
