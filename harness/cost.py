@@ -4,9 +4,10 @@
     python harness/cost.py -u whisper_tiny,vib_text --device cuda
 
 Writes leaderboard/costs/NAME.json (--out another folder), which leaderboard/build.py reads: parameters, multiply-adds
-a second of audio, real-time factor and its ratio to the backbone's, peak memory, the data of the post-training and
-how many speakers, sentences and recordings of each task's test they hold. Each upstream is measured in a process of
-its own, since the peak of memory is a process's.
+a second of audio, real-time factor and its ratio to the backbone's, peak memory, the data of the post-training,
+how many speakers, sentences and recordings of each task's test they hold, and its time, computed from a few updates
+that are made again (--updates). Each upstream is measured in a process of its own, since the peak of memory is a
+process's.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import time  # noqa: E402
 from collections.abc import Callable, Sequence  # noqa: E402
 from typing import Any  # noqa: E402
 
-from harness.cost_record import Encoding, Record, save  # noqa: E402
+from harness.cost_record import Encoding, Record, Training, save  # noqa: E402
 from harness.errors import UserError  # noqa: E402
 from harness.paths import ROOT  # noqa: E402
 from harness.registry import NAME  # noqa: E402
@@ -35,6 +36,7 @@ COSTS = ROOT / "leaderboard" / "costs"
 SECONDS = 10.0
 REPEATS = 7
 WARM_UP = 2
+UPDATES = 10
 
 
 def main(argv: Sequence[str]) -> int:
@@ -76,6 +78,10 @@ def _parser() -> Parser:
     parser.add_argument("--checkpoint", type=Path, help="of a post-trained upstream: a file in place of its recipe's")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 … (default: cuda where there is one)")
     parser.add_argument("--seconds", type=_positive, default=SECONDS, help=f"of audio a wave (default {SECONDS:g})")
+    parser.add_argument(
+        "--updates", type=_count, default=UPDATES, metavar="N",
+        help=f"of each training to time, of the post-training (default {UPDATES}; 0: its time is not measured)",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, default=COSTS, metavar="FOLDER", help="default leaderboard/costs")
     return parser
 
@@ -88,6 +94,12 @@ def _positive(text: str) -> float:
     if not 0.1 <= value <= 3600:
         raise UserError(f"--seconds: a number from 0.1 to 3600 wanted, found {text!r}")
     return value
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) > 10_000:
+        raise UserError(f"--updates: a whole number from 0 to 10000 wanted, found {text!r}")
+    return int(text)
 
 
 def measure(name: str, args: argparse.Namespace, argv: Sequence[str]) -> Record:
@@ -132,14 +144,37 @@ def measure(name: str, args: argparse.Namespace, argv: Sequence[str]) -> Record:
     with watch.phase("data"):
         data = training(resolved.upstream, resolved.card)
         shared = overlaps(data) if data is not None else None
+    trained = None if data is None else data.described()
+    if data is not None and trained is not None and args.updates:
+        with watch.phase("training"):
+            # encoding is by the backbone alone, whatever stands on it
+            alone = encoding.real_time_factor / (encoding.time_ratio or 1)
+            trained = _trained(trained, resolved, data.stages, args.updates, alone)
     return Record(
         upstream=name,
         fingerprint=info.fingerprint,
         encoding=encoding,
-        training=None if data is None else data.described(),
+        training=trained,
         overlaps=shared,
         provenance=provenance(watch, where, shlex.join(["python", "harness/cost.py", *without_out(argv)])),
     )
+
+
+def _trained(trained: Training, resolved: Any, stages: Sequence[Any], count: int, encoding: float) -> Training:
+    """With the time of the training; without, and a line that says why, where its recipe cannot be run again."""
+    from harness.cost_training import clock_of, time_training
+    from harness.progress import note
+
+    where, family = resolved.runtime.device, resolved.card["family"]
+    try:
+        took = time_training(
+            family, stages, count, clock_of(where), encoding, folder=resolved.runtime.folder, device=where
+        )
+    except UserError as error:
+        note(f"{resolved.name}: the time of its post-training is not measured: {error}")
+        return trained
+    said = {"seconds": round(took.seconds, 1), "updates": took.updates, "timed_updates": took.timed}
+    return trained.model_copy(update=said)
 
 
 def _alone(resolved: Any, wave: Any) -> Callable[[], Any] | None:

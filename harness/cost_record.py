@@ -46,7 +46,10 @@ class Training(Strict):
     speakers: int
     sentences: int
     seconds: float | None = None
-    """What the training took; None where nothing on disk says so."""
+    """What all of it takes on the device of the record, on a CPU on one core, computed from `timed_updates` timed
+    updates out of `updates` (see `harness/cost_training.py`); None where that was not measured or cannot be."""
+    updates: int | None = None
+    timed_updates: int | None = None
 
 
 class Overlap(Strict):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,7 @@ from harness.features import Features
 from harness.paths import cache_dir
 from harness.registry import resolve
 from harness.store import FeatureStore
+from harness.train import Outcome, fit
 
 
 class Recipe(Protocol):
@@ -39,8 +41,34 @@ class Recipe(Protocol):
         """Raises UserError for options that do not go together."""
 
     def run(self, job: Job) -> list[Path]:
-        """Train and return the checkpoints, one a seed. Interrupted and called again, it goes on."""
+        """Train by `job.fit`, on `job.features` where it is on features, and return the checkpoints, one a seed.
+        Interrupted and called again, it goes on. What else it keeps lies in `job.folder_of`."""
         ...
+
+    def hash_of(self, jobs: Sequence[Job]) -> str:
+        """What a checkpoint's `data_hash` is, of trainings on the data of `jobs`."""
+        ...
+
+    @classmethod
+    def stages(cls, upstream: Any, card: Mapping[str, Any]) -> list[Stage]:
+        """The trainings that a built upstream's weights stand on, those of its own checkpoints first. Empty where a
+        checkpoint is no longer to be found, or is none of this recipe's."""
+        ...
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training, as its checkpoint tells it."""
+
+    recipe: Recipe
+    """Set up as it was."""
+    path: Path
+    seed: int
+    backbone: str
+    data: list[str]
+    """'suite/name version 1', one a YAML."""
+    data_hash: str
+    tensors_sha256: str
 
 
 class HeadSpec(Strict):
@@ -166,6 +194,10 @@ class Job:
             if (distributed.rank() == 0) == turn:
                 self.features.prepare(ids, form, f"features of {self.backbone.name}")
             distributed.barrier()
+
+    def fit(self, *args: Any, **more: Any) -> list[Outcome]:
+        """As `harness.train.fit`."""
+        return fit(*args, **more)
 
     def folder_of(self, recipe_hash: str) -> Path:
         return checkpoint_folder(self.family, self.backbone_name, recipe_hash)

@@ -130,6 +130,21 @@ def fit(
     return run.outcomes
 
 
+def sample(
+    learner: Learner, specs: Sequence[TrialSpec], batch: Callable[[int, int], Any], dev: Callable[[int], DevScore],
+    plan: Plan, steps: Sequence[int], *, on_step: Callable[[int], None], rate: Rate | None = None,
+) -> list[Outcome]:  # fmt: skip
+    """`fit` with none but the updates `steps`, then a look at dev: for what a training costs, not for its weights."""
+    run = _Run(learner, list(specs), plan, rate)
+    for step in steps:
+        on_step(step)
+        run.update(step, batch)
+    run.evaluate(plan.steps, dev)
+    for k, outcome in enumerate(run.outcomes):
+        outcome.last = learner.state(k)
+    return run.outcomes
+
+
 def select(outcomes: Sequence[Outcome]) -> tuple[int, int]:
     """The index that dev picks and how many tie with it on the metric. Raises UserError when all trials diverged."""
     alive = [i for i, outcome in enumerate(outcomes) if outcome.best is not None and not outcome.diverged]

@@ -32,8 +32,8 @@ FAMILY_NOTES = [
     "over KS, PR and ASR of the content stream's minus the speaker stream's (what), and of the two the mean. 1: "
     "each makes no error on its own and is at chance on the other's; 0: neither knows more of its own; −1: "
     "swapped. Hard tasks and weak heads keep it from 1, and it hangs on which tasks both streams have; so it "
-    "stands beside two random projections of the same input to the same sizes, on the tasks that all four have, "
-    "and once more on the tasks that every pair of the suite has.",
+    "stands beside two random projections to the same sizes, of the same input or of the mean of the backbone's "
+    "states, on the tasks that all four have, and once more on the tasks that every pair of the suite has.",
     "† the test shares a corpus, speakers, sentences or recordings with what the upstream was trained on; the "
     "CSVs say which, and where that is unknown. Speakers and sentences are counted from the manifests by "
     "`harness/cost.py`.",
@@ -41,7 +41,8 @@ FAMILY_NOTES = [
     "PR and ASR, emotion is ER, a task's own name that task; else from the labels that its card names.",
     "Cost is measured by `harness/cost.py` on noise of 10 s. Multiply-adds are those of products of matrices, "
     "convolutions and attention; seconds are of one core, the ratio to the backbone's in the same process; the "
-    "peak of memory has Python and torch in it. An empty field was not measured or cannot be known.",
+    "peak of memory has Python and torch in it. The time of the post-training is computed from ten updates of each "
+    "training, made again. An empty field was not measured or cannot be known.",
 ]
 
 

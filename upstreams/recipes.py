@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import argparse
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from safetensors import SafetensorError
+
 from harness import distributed
 from harness.contracts import DevScore, Learner, TrialSpec
 from harness.errors import UserError
-from harness.recipe import Job
+from harness.paths import cache_dir
+from harness.recipe import Job, Stage
 from harness.results import identity_hash
 from harness.schedules import Rate
-from harness.train import Outcome, Plan, fit
+from harness.train import Outcome, Plan
 from upstreams.checkpoints import Checkpoint, Settings, backbone_fields
 
 Train = Callable[[int, Path], None]
@@ -29,12 +32,25 @@ def given(args: argparse.Namespace, kind: type[Settings]) -> dict[str, Any]:
 
 
 class Recipe(ABC):
-    """What `harness.recipe.Recipe` asks for beside the options. A family fills in `making` and `converted`."""
+    """Follows `harness.recipe.Recipe`. A family fills in its options, `making` and `converted`."""
 
+    data: str
     checkpoint: ClassVar[type[Checkpoint[Any, Any]]]
     settings: Settings
     convert: Path | None = None
     """A file of the authors' own to read in place of training."""
+    stands_on: ClassVar[Mapping[str, str]] = {}
+    """By the field of a checkpoint's metadata that names another one by the sha256 of its tensors: the option of the
+    command line that gives that one's file."""
+
+    @staticmethod
+    @abstractmethod
+    def options(parser: argparse.ArgumentParser) -> None:
+        """Add the family's own options."""
+
+    @abstractmethod
+    def __init__(self, args: argparse.Namespace):
+        """Raises UserError for options that do not go together."""
 
     @abstractmethod
     def making(self, job: Job) -> Train:
@@ -46,8 +62,65 @@ class Recipe(ABC):
 
     def current(self, meta: Any, job: Job) -> bool:
         """Whether a file of this recipe and seed is of what else it depends on; a family may add to that."""
-        same: bool = meta.data_hash == job.data_hash and meta.backbone_fingerprint == job.backbone.fingerprint
+        same: bool = meta.data_hash == self.hash_of([job]) and meta.backbone_fingerprint == job.backbone.fingerprint
         return same
+
+    def hash_of(self, jobs: Sequence[Job]) -> str:
+        (job,) = jobs
+        return job.data_hash
+
+    @classmethod
+    def files(cls, upstream: Any, card: Mapping[str, Any]) -> list[Path]:
+        """The checkpoints that a built upstream is made of; those that they stand on need not be among them."""
+        return [path for _, path in getattr(upstream, "sources", [])]
+
+    @classmethod
+    def stages(cls, upstream: Any, card: Mapping[str, Any]) -> list[Stage]:
+        found: dict[str, Stage] = {}
+        waiting = cls.files(upstream, card)
+        while waiting:
+            path = waiting.pop(0)
+            meta = cls.said(path)
+            if meta is None:
+                return []
+            if meta.tensors_sha256 in found:
+                continue
+            options: dict[str, Any] = meta.settings.model_dump()
+            for name, option in cls.stands_on.items():
+                wanted = getattr(meta, name)
+                below = cls._with_tensors(path, meta.backbone, wanted) if wanted else None
+                if below is not None:
+                    options[option] = below
+                    waiting.append(below)
+                elif wanted:
+                    return []
+            recipe = cls(argparse.Namespace(**options))
+            found[meta.tensors_sha256] = Stage(
+                recipe, path, meta.seed, meta.backbone, meta.data.split(", "), meta.data_hash, meta.tensors_sha256
+            )
+        return list(found.values())
+
+    @classmethod
+    def said(cls, path: Path) -> Any:
+        """A checkpoint's metadata; None for a file that is none of this family and version."""
+        try:
+            text, _ = cls.checkpoint.read(path)
+            return None if text is None else cls.checkpoint.meta_type.model_validate_json(text)
+        except (OSError, SafetensorError, ValueError):
+            return None
+
+    @classmethod
+    def _with_tensors(cls, beside: Path, backbone: str, wanted: str) -> Path | None:
+        """The checkpoint of these tensors: in the same folder, in the cache beside this one's recipe, or shipped."""
+        near = sorted(beside.parent.glob("*.safetensors"))
+        if cache_dir() in beside.parents:
+            near += sorted(beside.parent.parent.glob("*/*.safetensors"))
+        near += sorted((cls.checkpoint.shipped / backbone.replace(":", "_")).glob("*.safetensors*"))
+        for path in near:
+            meta = cls.said(path)
+            if meta is not None and meta.tensors_sha256 == wanted:
+                return path
+        return None
 
     def run(self, job: Job) -> list[Path]:
         if self.convert is not None:
@@ -102,7 +175,7 @@ def wanted_splits(job: Job, *names: str) -> None:
 
 @dataclass
 class Training:
-    """One call of `harness.train.fit` for a recipe: what its state belongs to and where that is kept."""
+    """One call of `Job.fit` for a recipe: what its state belongs to and where that is kept."""
 
     job: Job
     settings: Settings
@@ -144,7 +217,7 @@ class Training:
         on_step: Callable[[int], None] | None = None,
     ) -> list[Outcome]:
         """How each trial went, one a learning rate."""
-        return fit(
+        return self.job.fit(
             learner,
             [TrialSpec(lr, self.seed) for lr in lrs],
             batch,

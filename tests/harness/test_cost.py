@@ -2,18 +2,19 @@
 
 import argparse
 import json
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from harness import cost, cost_data
-from harness.cost_record import Overlap, file_of, key, load, save
+from harness import cost, cost_data, cost_training
+from harness.cost_record import Overlap, Training, file_of, key, load, save
 from harness.errors import UserError
 from harness.paths import ROOT
 from harness.shell import without_out
+from upstreams.checkpoints import KEY
+from upstreams.vib.posttrain import Recipe
 
 VIB = ROOT / "upstreams" / "vib" / "weights" / "whisper_tiny"
 
@@ -59,6 +60,7 @@ def test_arguments():
         (["-u", "../x"], "names of upstreams with commas wanted, found '../x'"),
         (["-u", ","], "names of upstreams"),
         (["-u", "fbank", "--seconds", "0"], "a number from 0.1 to 3600 wanted, found '0'"),
+        (["-u", "fbank", "--updates", "-3"], "--updates: a whole number from 0 to 10000 wanted, found '-3'"),
         (["-u", "fbank,mfcc", "--checkpoint", "x"], "--checkpoint is of one upstream, found 2"),
         (["-u", "no_such_upstream", "--device", "cpu"], "no_such_upstream"),
     ],
@@ -109,7 +111,7 @@ def test_every_stage_counts_and_dev_rows_do_not(learnt):
     assert found.data == ["mini/vib_speaker version 1", "mini/vib_text version 1"]
     assert {row.split for row in learnt.trained if row.corpus == "kokoro_read"} == {"train"}
     assert found.clips == len(learnt.trained) < len(learnt.rows) and 0 < found.hours < 2
-    assert found.speakers == len({row.speaker for row in learnt.trained}) and found.seconds is None
+    assert found.speakers == len({row.speaker for row in learnt.trained})
 
 
 def test_what_the_tests_share_with_it(learnt):
@@ -126,21 +128,90 @@ def test_what_the_tests_share_with_it(learnt):
 
 def test_what_was_not_trained_or_cannot_be_known(tmp_path, learnt):
     speaker = VIB / "acoustic_speaker_seed0.safetensors"
+    both = card("kokoro_crossed", "kokoro_read")
+    assert cost_data.training(upstream(speaker), both) is not None
     assert cost_data.training(upstream(speaker), card()) is None
-    assert cost_data.training(upstream(speaker), card("kokoro_crossed", family="backbones")) is None
+    # families that train nothing here
+    for family in ("backbones", "random_projection"):
+        assert cost_data.training(upstream(speaker), card("kokoro_crossed", family=family)) is None
     assert cost_data.training(SimpleNamespace(), card("kokoro_crossed")) is None
     # the card names a corpus that the checkpoints do not lead to
     assert cost_data.training(upstream(speaker), card("kokoro_crossed", "kokoro_read", "another")) is None
-    meta = cost_data._said(speaker)
+    # nor are they those of another family
+    assert cost_data.training(upstream(speaker), both | {"family": "icl"}) is None
+    text, _ = Recipe.checkpoint.read(speaker)
     other = tmp_path / "seed0.safetensors"
-    for change in ({"data_hash": "0" * 64}, {"data": "mini/nowhere version 1"}):
-        said = {cost_data.KEY: json.dumps(meta | {"text_sha256": ""} | change)}
-        save_file({"x": torch.zeros(1)}, str(other), said)
-        assert cost_data.training(upstream(other), card("kokoro_crossed")) is None
-    save_file({"x": torch.zeros(1)}, str(other), {cost_data.KEY: json.dumps(meta | {"text_sha256": "", "seconds": 90})})
-    assert cost_data.training(upstream(other), card("kokoro_crossed")).seconds == 90
+
+    def made_otherwise(**change):
+        save_file({"x": torch.zeros(1)}, str(other), {KEY: json.dumps(json.loads(text) | change)})
+        return cost_data.training(upstream(other), both)
+
+    found = made_otherwise()
+    assert found.described() == learnt.described() and found.stages[1].path == VIB / "text_seed0.safetensors"
+    assert made_otherwise(data_hash="0" * 64) is None and made_otherwise(data="mini/nowhere version 1") is None
+    # of two parts one that is not there; no data, as of a file that was converted
+    assert made_otherwise(data="mini/vib_speaker version 1, mini/nowhere version 1") is None
+    assert made_otherwise(data="", data_hash="") is None
+    # conditioned on a stage 1 that is no longer to be found
+    assert made_otherwise(text_sha256="0" * 64) is None
     other.write_bytes(b"no checkpoint")
-    assert cost_data._said(other) is None and cost_data._said(Path("nowhere")) is None
+    assert cost_data.training(upstream(other), both) is None
+    assert cost_data.training(upstream(tmp_path / "nowhere"), both) is None
+
+
+def test_a_recipe_is_set_up_as_it_was(learnt):
+    speaker, text = (stage.recipe for stage in learnt.stages)
+    assert (speaker.settings.target, text.settings.stage) == ("speaker", "text")
+    for stage in learnt.stages:
+        assert stage.recipe.settings.hash == Recipe.checkpoint.load(stage.path).meta.recipe_hash
+    assert speaker.text == VIB / "text_seed0.safetensors"
+
+
+@pytest.fixture
+def measured(monkeypatch, learnt):
+    """(updates) -> the record's training of the speaker stage, with nothing encoded and nothing trained."""
+    given = []
+
+    def took(family, stages, count, clock, encoding, **place):
+        given.append((family, len(stages), count, encoding, place["folder"]))
+        return cost_training.Took(83.46, 3340, 2 * count)
+
+    monkeypatch.setattr(cost_training, "time_training", took)
+    monkeypatch.setattr(cost, "_multiply_adds", lambda work: 10.0)
+    # 10 s of audio in 0.3 s, by the backbone alone in 0.2 s
+    monkeypatch.setattr(cost, "_times", lambda *_: (0.3, 1.5))
+    monkeypatch.setattr("harness.cost_data.training", lambda *_: learnt)
+    monkeypatch.setattr("harness.cost_data.overlaps", lambda *_: {})
+    threads = torch.get_num_threads()
+
+    def make(updates):
+        args = argparse.Namespace(device="cpu", folder=None, checkpoint=None, seconds=10.0, updates=updates)
+        return cost.measure("vib_acoustic_speaker", args, []).training
+
+    yield make, given
+    torch.set_num_threads(threads)
+
+
+def test_the_time_of_a_post_training_is_in_the_record(measured, learnt, tmp_path, monkeypatch, capsys):
+    make, given = measured
+    found = make(12)
+    assert given == [("vib", 2, 12, pytest.approx(0.02), None)]
+    assert (found.seconds, found.updates, found.timed_updates) == (83.5, 3340, 24)
+    plain = found.model_copy(update={"seconds": None, "updates": None, "timed_updates": None})
+    assert make(0) == plain == learnt.described() and len(given) == 1
+
+    def cannot(*_, **__):
+        raise UserError("peft is missing")
+
+    monkeypatch.setattr("harness.cost_training.time_training", cannot)
+    assert make(3) == plain
+    assert "the time of its post-training is not measured: peft is missing" in capsys.readouterr().err
+
+
+def test_a_record_without_the_time_still_loads():
+    said = {"data": ["d"], "checkpoints": ["c"], "clips": 9, "hours": 0.25, "speakers": 3, "sentences": 4}
+    made = Training.model_validate(said)
+    assert made.seconds is None and made.timed_updates is None
 
 
 def test_key():

@@ -15,6 +15,7 @@ Dev (the split `val`) picks the weights, as the authors do.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from upstreams.speech_ft import adapters, assemble
 from upstreams.speech_ft.checkpoint import Checkpoint, Form, Meta, Tensors
 from upstreams.speech_ft.encoder import Encoder, inner, trainable
 from upstreams.speech_ft.export import export
+from upstreams.speech_ft.model import Options
 from upstreams.speech_ft.settings import ALPHA, BASELINES, PRESETS, Settings, from_options
 from upstreams.speech_ft.training import FineTuning, Part, Rows, plan, rate
 from upstreams.speech_ft.units import MaskedUnits
@@ -107,12 +109,31 @@ class Recipe(recipes.Recipe):
             raise UserError("--data goes with one task; of several each has its own")
         return [job, *(job.beside(ROOT / _yaml(task)) for task in self.settings.tasks[1:])]
 
-    def data_hash(self, job: Job) -> str:
+    def hash_of(self, jobs: Sequence[Job]) -> str:
         """Over the rows and the head of every task."""
         return identity_hash({
             str(place): [part.data_hash, part.head(self.settings.preset).model_dump(mode="json")]
-            for place, part in enumerate(self.jobs(job))
+            for place, part in enumerate(jobs)
         })  # fmt: skip
+
+    @classmethod
+    def files(cls, upstream: Any, card: Mapping[str, Any]) -> list[Path]:
+        """Of a merge each model's own, then those of the rounds before; none for weights of unknown making."""
+        options = Options.model_validate(card["options"])
+        path = upstream.path
+        first = cls.said(path) if options.task or options.merged else None
+        if first is None:
+            return []
+        paths = [path]
+        if options.merged:
+            wanted = options.wanted(card["name"])
+            paths = [found for _, found in assemble.found_for(wanted, first.backbone, first.seed, None)]
+        rounds = []
+        for place, task in enumerate(first.settings.after):
+            earlier = first.settings.model_copy(update={"task": task, "after": first.settings.after[:place]})
+            rounds.append(Checkpoint.of(first.backbone, earlier, first.seed, None))
+        before = assemble.before_sha256([checkpoint for checkpoint, _ in rounds])
+        return [*paths, *(found for _, found in rounds)] if first.before_sha256 == before else []
 
     def before(self, job: Job, seed: int) -> tuple[assemble.Weights, list[Checkpoint]]:
         """The weights that a seed's fine-tuning begins from, and whose."""
@@ -125,7 +146,7 @@ class Recipe(recipes.Recipe):
     def current(self, meta: Any, job: Job) -> bool:
         _, rounds = self.before(job, meta.seed)
         return bool(
-            meta.data_hash == self.data_hash(job)
+            meta.data_hash == self.hash_of(self.jobs(job))
             and meta.backbone_fingerprint == job.backbone.fingerprint
             and meta.before_sha256 == assemble.before_sha256(rounds)
         )
@@ -172,7 +193,7 @@ class _Making:
         ]
         learner = FineTuning(encoder.to(job.device), parts, settings, seed)
         before = assemble.before_sha256(rounds)
-        data_hash = self.recipe.data_hash(job)
+        data_hash = self.recipe.hash_of(self.jobs)
         what = f"training {settings.task} seed {seed}"
         training = Training(job, settings, what, seed, {"data": data_hash, "before": before})
         (outcome,) = training.fit(

@@ -37,6 +37,7 @@ class Recipe(recipes.Recipe):
 
     data = "tasks/mini/vib_text.yaml"
     checkpoint = Checkpoint
+    stands_on = {"text_sha256": "text"}
     settings: Settings
 
     @staticmethod
