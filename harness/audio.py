@@ -180,7 +180,7 @@ def length(path: str | Path) -> tuple[int, int]:
     """(frames, rate in Hz) as libsndfile reads them from a file's header; `harness.headers.length` is faster. Raises
     UserError."""
     try:
-        with soundfile.SoundFile(path) as sound:
+        with Path(path).open("rb") as raw, soundfile.SoundFile(raw) as sound:  # by path it minds a Mac's ._ files
             return sound.frames, sound.samplerate
     except (soundfile.SoundFileError, RuntimeError, OSError) as error:
         raise UserError(f"{path} is no readable audio ({getattr(error, 'error_string', error)}); replace it") from None

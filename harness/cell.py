@@ -106,7 +106,7 @@ class Cell:
         self.upstream.check(self.task)
         s3prl_practice.check(runtime, self.task, self.head)
         self.data = resolve("tasks.catalogue:Data")(self.task)
-        self.data.check_disjoint()
+        self.data.check_disjoint(self.head.trainable)
         self.own_data: dict[str, str] = {}
         self._settle()
 

@@ -94,6 +94,7 @@ def _corpus(name: str) -> str:
         "layout_checked": corpus.layout_checked,
         "splits": dict(corpus.splits),
         "trials": sorted(corpus.trials),
+        "archives": [f"{one.name.replace(chr(92), '')}: {one.gives}" for one in corpus.archives],
         "labels": dict(corpus.labels),
         "options": dict(corpus.options),
         "kinds of OOD split": ", ".join(corpus.suits),
@@ -106,7 +107,9 @@ def _corpus(name: str) -> str:
 
 
 def _expected(wanted: Any) -> str:
-    parts = [f"{wanted.split}: {counted(wanted.files, 'row')}"]
+    name = f"{wanted.split} and {wanted.also}" if wanted.also else wanted.split
+    about = f" within {wanted.tolerance:.1%}" if wanted.tolerance else ""
+    parts = [f"{name}: {counted(wanted.files, 'row')}{about}"]
     parts += [counted(wanted.speakers, "speaker")] if wanted.speakers is not None else []
     parts += [f"{wanted.hours:g} h"] if wanted.hours is not None else []
     return f"{', '.join(parts)} ({wanted.evidence})"

@@ -26,6 +26,8 @@ class Anchor:
     values: Mapping[str, float]
 
 
+SUITE = "superb"
+"""Whose rows alone have a score: the suite of the real corpora."""
 TASKS = ("pr", "asr", "ks", "sid", "asv", "er")
 """By PER, WER without a language model, accuracy, accuracy, EER and accuracy."""
 FBANK = Anchor(
@@ -39,6 +41,8 @@ WAVLM_LARGE = Anchor(
     {"pr": 3.06, "asr": 3.44, "ks": 97.86, "sid": 95.49, "asv": 3.77, "er": 70.62},
 )
 EVIDENCE = f"0 is {FBANK.name} ({FBANK.evidence}), 1000 is {WAVLM_LARGE.name} ({WAVLM_LARGE.evidence})"
+TAG = "anchors from reprints"
+"""`EVIDENCE` in a column's head: neither anchor was read in the paper that it is from."""
 HEADS = {"pr": "linear_ctc", "asr": "blstm_ctc", "ks": "pooled_linear", "sid": "pooled_linear", "asv": "xvector",
          "er": "pooled_linear"}  # fmt: skip
 """SUPERB's own head of each task: under another one the anchors do not hold."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.cost_record import Record
+from harness.superb_score import SUITE
 from leaderboard.cells import Cell
 
 
@@ -30,6 +31,8 @@ def exposure(cell: Cell, split: str, record: Record | None) -> Exposure:
     upstream, scored = cell.result.upstream, cell.result.splits[split]
     seen = {line.rpartition(" (")[0] for line in upstream.trained_on}
     corpora = set(scored.corpus.split("+"))
+    if cell.result.suite == SUITE:  # voxceleb1_eh is made of voxceleb1
+        corpora = {whole if (whole := one.rpartition("_")[0]) in seen else one for one in corpora}
     parts = []
     if shared := sorted(corpora & seen):
         parts.append(f"{'its only corpus' if corpora <= seen else 'corpus'} {', '.join(shared)}")

@@ -104,7 +104,7 @@ def _upstreams(group: Sequence[Board]) -> list[Row]:
 def overview(cells: Sequence[Cell]) -> list[Values]:
     """A suite each: its `columns` (in-domain; `values` by upstream, `best` the best of them), its `drops` (the same, by
     task and kind, with the `splits` that count), its `lines`, the upstreams, and its `scores` by upstream
-    (`harness/superb_score.py`)."""
+    with the evidence of what they stand on (`harness/superb_score.py`)."""
     suites: dict[str, list[Board]] = defaultdict(list)
     for board in boards(cells):
         suites[board.suite].append(board)
@@ -138,9 +138,9 @@ def overview(cells: Sequence[Cell]) -> list[Values]:
             }
             for row in rows
         ]
-        scores = _superb_scores(group, rows) if suite == "superb" else {}
+        scores = _superb_scores(group, rows) if suite == superb_score.SUITE else {}
         found.append({"suite": suite, "columns": columns, "drops": drops, "lines": lines, "scores": scores,
-                      "anchors": superb_score.EVIDENCE})  # fmt: skip
+                      "anchors": superb_score.EVIDENCE, "tag": superb_score.TAG})  # fmt: skip
     return found
 
 

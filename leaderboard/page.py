@@ -54,6 +54,10 @@ OVERVIEW_NOTES = [
     "corruption). Confounded splits do not count. A row near chance has little to lose, so a small drop is good only "
     "beside a good score.",
 ]
+SCORE_NOTE = (
+    "The mean over the six tasks of how far an upstream stands between two published rows, shown where all six are "
+    "there under SUPERB's own heads and steps. The published rows:"
+)
 AGREEMENT_NOTE = (
     "How far two heads order the upstreams alike in-domain: 1 one order, 0 unrelated, −1 the reverse. Rankings that "
     "depend on the head say as much about the head as about the upstream."
@@ -192,11 +196,13 @@ def _environment(html: bool) -> Environment:
         "signed": signed,
         "plain": plain,
         "two": lambda value: plain(value, 2),
+        "one": lambda value: plain(value, 1),
         "inline": lambda svg: Markup(svg.decode()),  # leaderboard/svg.py escaped the names
     }
     environment.globals |= {one.__name__: one for one in (span, percent, items, unit, arrow, further, beside)}
     environment.globals |= {"KINDS": KINDS, "NOTES": NOTES, "OVERVIEW_NOTES": OVERVIEW_NOTES}
-    environment.globals |= {"AGREEMENT_NOTE": AGREEMENT_NOTE, "S3PRL": s3prl_practice, "FAMILY_NOTES": FAMILY_NOTES}
+    environment.globals |= {"AGREEMENT_NOTE": AGREEMENT_NOTE, "SCORE_NOTE": SCORE_NOTE}
+    environment.globals |= {"S3PRL": s3prl_practice, "FAMILY_NOTES": FAMILY_NOTES}
     return environment
 
 

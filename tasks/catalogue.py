@@ -12,6 +12,7 @@ A corpus that is not beside the YAMLs is one of the user's folders (`tasks/folde
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,7 @@ class Data(Corpora):
     def __init__(self, task: Task, root: Path | None = None):
         super().__init__(root or HERE / task.suite)
         self.task = task
+        self._sessions: dict[str, Callable[[Utterance], str] | None] = {}
 
     def split(self, name: str, split: Split) -> SplitData:
         rows = self.rows(split.rows)
@@ -203,13 +205,21 @@ class Data(Corpora):
     def _trials(self, split: Split, rows: list[Utterance]) -> list[Trial]:
         """Those of the suite's own list, else of the corpus that makes them; for `balanced`, made of the rows."""
         if split.trials == trial_making.BALANCED:
-            return trial_making.made(rows)
+            return trial_making.made(rows, self._session)
         ids = [u.id for u in rows]
         path = self.root / "trials" / f"{split.trials}.csv.gz"
         corpora = {item.corpus for item in split.rows}
         if len(corpora) == 1 and not path.exists() and not (self.root / "data" / (name := corpora.pop())).exists():
             return prepared(name).trials(str(split.trials), ids)
         return read_trials(path, set(ids))
+
+    def _session(self, u: Utterance) -> str:
+        """What the module of a user's corpus calls a session; else the channel."""
+        if u.corpus not in self._sessions:
+            source = None if (self.root / "data" / u.corpus).exists() else sources().get(u.corpus)
+            self._sessions[u.corpus] = source.corpus.session if source and source.corpus else None
+        own = self._sessions[u.corpus]
+        return f"{u.channel}|{own(u)}" if own else u.channel
 
     def named(self, name: str) -> SplitData:
         """train, dev, test or an OOD split's own test rows."""
@@ -250,8 +260,9 @@ class Data(Corpora):
     def lexicon(self) -> Lexicon:
         return read_lexicon(self.root / "lexicon.csv")
 
-    def check_disjoint(self) -> None:
-        """Raises UserError where splits that must not share speakers, recordings or texts do."""
+    def check_disjoint(self, trained: bool = True) -> None:
+        """Raises UserError where splits that must not share speakers, recordings or texts do. `trained`: the head
+        learns from train. To one that does not, its trials are no leak; to an upstream they may be, which is marked."""
         there = {"train", "dev", "test", *(split.name for split in self.task.ood)}
         policy = {
             kind: [kept for group in groups if len(kept := [name for name in group if name in there]) > 1]
@@ -260,11 +271,11 @@ class Data(Corpora):
         names = {name for groups in policy.values() for group in groups for name in group}
         if not (self.root / "data").is_dir():  # users' folders: what they lack is said now, not after the training
             names |= there
-        if self.task.kind == "verification":
+        if self.task.kind == "verification" and trained:
             names |= {"train", "test", *(split.name for split in self.task.ood if split.kind != "C")}
         rows = {name: self.named(name).utterances for name in sorted(names)}
         disjoint(rows, policy)
-        if self.task.kind == "verification":
+        if self.task.kind == "verification" and trained:
             own = {split.name: split.train for split in self.task.ood if split.kind == "R"}
             for name in sorted(names - {"train", "dev"}):
                 train = self.rows(part.rows) if (part := own.get(name)) else rows["train"]

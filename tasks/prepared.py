@@ -21,7 +21,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -38,9 +38,10 @@ from tasks.corpora.tree import Tree, oddities, scan
 from tasks.folders import Source, sources, wanted
 from tasks.manifest import read_trials
 from tasks.own_manifest import read_own
+from tasks.packed import of_corpus, packed
 from tasks.prepared_files import read_rows, write_rows, write_trials
 
-VERSION = 1
+VERSION = 2
 """Raised when manifests made before are not to be used any more."""
 READERS = 8
 """Threads reading headers: what takes time is waiting for the disk."""
@@ -56,6 +57,10 @@ class Prepared:
     gaps: list[str]
     counts: dict[str, dict[str, float]]
     """By split name: rows, speakers, hours."""
+    harmless: list[str] = field(default_factory=list)
+    """Those of `gaps` that take nothing away."""
+    packed: list[str] = field(default_factory=list)
+    """Archives of which something is not unpacked, a line each."""
     changes: list[str] = field(default_factory=list)
     """What had changed since the manifest before, a line each; empty where nothing had or there was none."""
 
@@ -78,10 +83,18 @@ class Prepared:
         """Raises UserError where they could not be made, as the gaps say, or name a row that is not there."""
         path = self.folder / f"trials-{name}.csv.gz"
         if not path.is_file():
-            raise UserError(
-                f"corpus {self.source.name} has no trials {name!r}: {'; '.join(self.gaps) or 'no such list'}"
-            )
+            why = "; ".join([*self.packed, *self.gaps]) or "no such list"
+            raise UserError(f"corpus {self.source.name} has no trials {name!r}: {why}")
         return read_trials(path, set(known))
+
+
+class NothingFound(UserError):
+    """A folder holds nothing of its corpus. `lines`: that, then what lies there instead, archives first."""
+
+    def __init__(self, message: str, left: Sequence[str], gaps: Sequence[str]):
+        why = [*left[:1], *gaps][:3]
+        super().__init__(message + (f" ({'; '.join(why)})" if why else ""))
+        self.lines = [message, *left, *gaps]
 
 
 _ready: dict[str, Prepared] = {}
@@ -94,24 +107,29 @@ def prepared(name: str) -> Prepared:
     key = f"{cache_dir()}|{source}"
     if key not in _ready:
         _ready[key] = prepare(source)
-        for gap in _ready[key].gaps:
-            note(f"{name}: {gap}")
+        for line in [*_ready[key].packed, *_ready[key].gaps]:
+            note(f"{name}: {line}")
     return _ready[key]
 
 
 def prepare(source: Source, cache: Path | None = None) -> Prepared:
     """The manifest of a source, from the cache where its files are as they were. Raises UserError for a folder that
-    cannot be read and one in which the module finds no rows."""
+    cannot be read, and NothingFound for one in which the module finds no rows."""
     corpus = source.corpus
     if corpus is None:
         return _own(source)
     folder = (cache or cache_dir() / "manifests") / f"{source.name}-{_key(source, corpus)}"
-    tree = scan(source.root, source.options)
+    try:
+        tree = scan(source.root, source.options)
+    except UserError as error:
+        if not source.root.exists() and (left := packed(corpus, Tree(source.root, [], source.options), {})[0]):
+            raise NothingFound(str(error), left, []) from None
+        raise
     listing = _listing(tree)
     digest = hashlib.sha256(listing.encode()).hexdigest()
     old = _summary(folder)
     if old and old["files"] == digest and all(_stat(tree.root / name) == was for name, was in old["beside"].items()):
-        return Prepared(source, folder, old["gaps"], old["counts"])
+        return _whole(Prepared(source, folder, old["gaps"], old["counts"], old["harmless"]), corpus, tree)
     changes = _changes(folder / "files.tsv", listing) if old else []
     for line in changes:
         note(f"{source.name}: {line}; its manifest is made again")
@@ -128,11 +146,18 @@ def prepare(source: Source, cache: Path | None = None) -> Prepared:
         "files": digest,
         "beside": {name: _stat(tree.root / name) for name in sorted(tree.beside)},
         "gaps": tree.gaps,
+        "harmless": tree.harmless,
         "counts": _counts(rows),
     }
     atomic_write(folder / "files.tsv", listing.encode())
     atomic_write(folder / "summary.json", json.dumps(summary, indent=1).encode())
-    return Prepared(source, folder, tree.gaps, summary["counts"], changes)
+    return _whole(Prepared(source, folder, tree.gaps, summary["counts"], tree.harmless, changes=changes), corpus, tree)
+
+
+def _whole(found: Prepared, corpus: Corpus, tree: Tree) -> Prepared:
+    """With what is said of archives, which is looked up every time: one may come to lie beside the folder."""
+    left, done = packed(corpus, tree, found.counts)
+    return replace(found, packed=left, gaps=[*found.gaps, *done], harmless=[*found.harmless, *done])
 
 
 def _own(source: Source) -> Prepared:
@@ -200,7 +225,7 @@ def _utterances(source: Source, corpus: Corpus, tree: Tree) -> Iterator[Utteranc
                 lengths[path] = one
     if broken:
         tree.gap(f"{counted(len(broken), 'file')} cannot be read and left out, first {broken[0]}; copy again")
-    for line in oddities(tree, set(paths)):
+    for line in oddities(tree, {*paths, *of_corpus(corpus, tree)}):
         tree.gap(line)
     empty = True
     for row in rows:
@@ -209,10 +234,8 @@ def _utterances(source: Source, corpus: Corpus, tree: Tree) -> Iterator[Utteranc
                 empty = False
                 yield u
     if empty:
-        raise UserError(
-            f"corpus {source.name}: nothing of it found in {source.root}; wanted {corpus.layout}"
-            + (f" ({'; '.join(tree.gaps[:3])})" if tree.gaps else "")
-        )
+        message = f"corpus {source.name}: nothing of it found in {source.root}; wanted {corpus.layout}"
+        raise NothingFound(message, packed(corpus, tree, {})[0], tree.gaps)
 
 
 def _lengths(root: Path, names: Sequence[str]) -> list[tuple[int, int] | str]:
@@ -239,7 +262,8 @@ def _first_of_each(rows: Iterable[Row], tree: Tree) -> list[Row]:
             kept[row.id] = row
     if twice:
         first = kept[twice[0].id].file.path
-        tree.gap(f"{counted(len(twice), 'file')} there twice, first {twice[0].file.path}, of which {first} is used")
+        here = f"{counted(len(twice), 'file')} there twice, first {twice[0].file.path}"
+        tree.gap(f"{here}, of which {first} is used", harmless=True)
     return sorted(kept.values(), key=lambda row: row.id)
 
 

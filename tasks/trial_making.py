@@ -1,10 +1,11 @@
 """Verification trials for corpora that have none: as many targets as non-targets for every speaker, drawn with a fixed
 seed, and the check that training has heard nobody in them.
 
-    trials = balanced(rows, session=lambda u: u.channel, gender=genders.get)
+    trials = balanced(rows, session=lambda u: u.channel, gender=genders)
 
-A task's YAML gets them for any corpus, a user's own manifest among them, by `trials: balanced`; a module whose corpus
-tells sessions and genders makes its own (`tasks/corpora/voxceleb1.py`).
+A task's YAML gets them for any corpus, a user's own manifest among them, by `trials: balanced`: across the sessions
+that the corpus's module tells (chapters, videos, talks), else across channels. A module that tells genders too makes
+its own (`tasks/corpora/voxceleb1.py`).
 """
 
 from __future__ import annotations
@@ -38,10 +39,12 @@ def balanced(
     a_speaker: int = A_SPEAKER,
     seed: int = SEED,
     shortest: float = SHORTEST,
+    across: bool = False,
 ) -> Iterator[Trial]:
     """Targets pair two sessions of a speaker, or two clips where the speaker has one session; non-targets pair two
     speakers, of one gender where `gender` (by speaker) says it. Sentences differ where both are known. Where a speaker
-    has fewer pairs than `a_speaker` all are taken; no pair occurs twice, in either order."""
+    has fewer pairs than `a_speaker` all are taken; no pair occurs twice, in either order. `across`: non-targets too
+    pair two sessions, as many as the speaker has targets, and who has one session has none."""
     known = gender or {}
     rows: dict[str, list[Utterance]] = defaultdict(list)
     for u in sorted(utterances, key=lambda u: u.id):
@@ -52,26 +55,29 @@ def balanced(
     used: set[frozenset[str]] = set()
     for speaker in speakers:
         apart = len({session(u) for u in rows[speaker]}) > 1
+        wanted = a_speaker
         others = [name for name in speakers if name != speaker and known.get(name) == known.get(speaker)]
         for target in (True, False):
             pairs: list[tuple[Utterance, Utterance]] = []
             for a, b in _draws(draw, rows, speaker, [speaker] if target else others, 20 * a_speaker):
-                if len(pairs) == a_speaker:
+                if len(pairs) == wanted:
                     break
                 if a.id == b.id or (a.text and a.text == b.text) or frozenset((a.id, b.id)) in used:
                     continue
-                if target and apart and session(a) == session(b):
+                if (across or target and apart) and session(a) == session(b):
                     continue
                 used.add(frozenset((a.id, b.id)))
                 pairs.append((a, b))
+            wanted = len(pairs) if across else a_speaker
             for a, b in sorted(pairs, key=lambda pair: (pair[0].id, pair[1].id)):
                 yield Trial(f"t{number:05d}", a.id, b.id, target, _same(a, b, known))
                 number += 1
 
 
-def made(rows: Sequence[Utterance]) -> list[Trial]:
-    """`balanced` with what the rows alone say. Raises UserError where they give no target or no non-target."""
-    trials = list(balanced(rows))
+def made(rows: Sequence[Utterance], session: Callable[[Utterance], str] = by_channel) -> list[Trial]:
+    """`balanced` with what the rows and their corpora say. Raises UserError where they give no target or no
+    non-target."""
+    trials = list(balanced(rows, session=session))
     if len({trial.target for trial in trials}) != 2:
         speakers = counted(len({u.speaker for u in rows}), "speaker")
         raise UserError(

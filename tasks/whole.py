@@ -27,7 +27,8 @@ from tasks import catalogue
 from tasks.corpora import registry
 from tasks.corpora.contract import NOT_CHECKED, Corpus
 from tasks.folders import Source, sources
-from tasks.prepared import READERS, Prepared, prepare
+from tasks.prepared import READERS, NothingFound, Prepared, prepare
+from tasks.transcripts import DIGITS
 
 Verdict = Literal["complete", "usable, with gaps", "missing"]
 HOURS = 0.02
@@ -84,12 +85,18 @@ def state(name: str, tasks: list[str], source: Source | None, full: bool) -> Sta
     try:
         prepared = prepare(source)
         rows = prepared.rows
+    except NothingFound as error:
+        return State(name, tasks, "missing", error.lines)
     except UserError as error:
         return State(name, tasks, "missing", [str(error)])
-    short = [] if source.corpus is None else _short(source.corpus, prepared)
+    short = [] if source.corpus is None else [*prepared.packed, *_short(source.corpus, prepared)]
+    if source.corpus is not None and not source.corpus.expected:
+        # no counts say that what is missing was not wanted
+        short += [gap for gap in prepared.gaps if gap not in prepared.harmless]
     if full:
         short += read_all(prepared)
-    found = State(name, tasks, "usable, with gaps" if short else "complete", [*short, *prepared.gaps])
+    said = [*short, *(gap for gap in prepared.gaps if gap not in short)]
+    found = State(name, tasks, "usable, with gaps" if short else "complete", said)
     if source.corpus is not None and source.corpus.layout_checked == NOT_CHECKED:
         found.lines.append(f"its expected layout was {NOT_CHECKED}: a line here may be ours to mend")
     found.rows, found.speakers = len(rows), len({u.speaker for u in rows} - {"", "-"})
@@ -110,10 +117,15 @@ def _where_to_put(name: str) -> str:
 def _short(corpus: Corpus, prepared: Prepared) -> list[str]:
     """What is less, or more, than a complete copy has."""
     none: dict[str, float] = {"rows": 0, "speakers": 0, "hours": 0.0}
-    absent = [split for split in corpus.splits if split not in prepared.counts]
+    asked = prepared.source.options.get("splits", "").split() or corpus.splits
+    absent = [split for split in asked if split not in prepared.counts and not split.endswith(DIGITS)]
+    if not set(corpus.splits) & set(prepared.counts):  # the corpus names its splits itself
+        absent = []
     lines = [f"nothing for {', '.join(absent)}"] if absent else []
     for wanted in corpus.expected:
-        found = prepared.counts.get(wanted.split, none)
+        found = dict(prepared.counts.get(wanted.split, none))
+        for key in ("rows", "hours"):
+            found[key] += prepared.counts.get(wanted.also, none)[key]
         wrong = []
         if abs(found["rows"] - wanted.files) > wanted.tolerance * wanted.files:
             wrong.append(f"{counted(int(found['rows']), 'row')} of {wanted.files:,}")

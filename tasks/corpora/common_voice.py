@@ -10,7 +10,7 @@ import csv
 from collections.abc import Iterator
 
 from harness.wording import counted
-from tasks.corpora.contract import Corpus, Row
+from tasks.corpora.contract import Archive, Corpus, Row
 from tasks.corpora.tree import File, Tree
 from tasks.transcripts import DIGITS, split_of
 
@@ -42,7 +42,7 @@ def rows(tree: Tree) -> Iterator[Row]:
     if wanted:
         tree.gap(f"{counted(len(wanted), 'clip')} not there, first {min(wanted)}; finish the copy")
     if accent and others:
-        tree.gap(f"{counted(others, 'clip')} without the accent asked for: left out")
+        tree.gap(f"{counted(others, 'clip')} without the accent asked for: left out", harmless=True)
 
 
 def _listing(tree: Tree, language: str, part: str) -> File | None:
@@ -67,6 +67,10 @@ CORPUS = Corpus(
         **{f"{part}{DIGITS}": f"those of {part} whose text has digits" for part in PARTS},
     },
     rows=rows,
+    archives=[
+        Archive(r"(?:cv-corpus-[\w.-]+-)?{language}\.tar\.gz", "clips and lists",
+                r"{language}/clips/common_voice_{language}_\d+")
+    ],  # fmt: skip
     options={"language": "en", "accent": "", "splits": "test"},
     language="",
     seen_by="XLS-R, MMS and other multilingual backbones train on it, and Whisper may; wav2vec 2.0, HuBERT and WavLM "

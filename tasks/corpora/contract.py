@@ -59,6 +59,34 @@ class Expected:
     hours: float | None = None
     tolerance: float = 0.0
     """Relative, of files; hours may differ by 2 % more than that."""
+    also: str = ""
+    """A split whose rows count with this one's: those whose text has digits, say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A file that the corpus is downloaded as, so that `tasks/packed.py` knows one that nobody unpacked. Names and
+    paths are met in any case; in a regular expression an option of the corpus may stand, as {language}."""
+
+    name: str
+    """A regular expression of its whole name."""
+    gives: str
+    """What is in it, in words."""
+    shows: str
+    """A regular expression over the end of the path, without suffix, of the audio in it, from the folder on that the
+    corpus's layout begins with, or from its group `at` on: what comes before is how deep the archive packs it."""
+    splits: tuple[str, ...] = ()
+    """Splits that its rows are in, each row in one of them."""
+    files: int | None = None
+    """How many rows those are in a complete copy, where it is known; without `splits`, how many such files."""
+    there: str = ""
+    """As `shows`, of the files once unpacked, where the archive lacks a folder that the layout has."""
+    into: str = ""
+    """The folder that it is unpacked into where nothing of it is there yet."""
+    parts: tuple[str, ...] = ()
+    """Names of the pieces that it is downloaded as, in order."""
+    instead: str = ""
+    """What to do where unpacking it would not help."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +110,8 @@ class Corpus:
     language: str = "en"
     """ISO 639-1; empty where each row says it."""
     expected: Sequence[Expected] = ()
+    archives: Sequence[Archive] = ()
+    """What it is downloaded as."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """The corpus's own label to ours; a label that is absent is left out of the label splits."""
     norm_version: int = 1
@@ -92,5 +122,7 @@ class Corpus:
     """What a user may set beside the folder (a language, an accent), with defaults; `tree.options` has them."""
     trials: Mapping[str, Callable[[Tree, Sequence[Utterance]], Iterable[Trial]]] = field(default_factory=dict)
     """By name, verification trials over the corpus's rows: a task's YAML asks by `trials: <name>`."""
+    session: Callable[[Utterance], str] | None = None
+    """What recordings of one sitting have in common, where ids tell it: trials that are made pair two sessions."""
     suits: tuple[Literal["Z", "R", "C"], ...] = ("Z",)
     """Kinds of OOD split it can serve as."""

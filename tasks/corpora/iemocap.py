@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 
-from tasks.corpora.contract import Corpus, Expected, Row
+from tasks.corpora.contract import Archive, Corpus, Expected, Row
 from tasks.corpora.tree import Tree
 
 LABELS = {"neu": "neu", "hap": "hap", "exc": "hap", "ang": "ang", "sad": "sad"}
@@ -69,6 +69,11 @@ CORPUS = Corpus(
         Expected("all", 5531, speakers=10, evidence="s3prl's metadata"),
         *(Expected(f"fold{k}_test", n, speakers=2, evidence="s3prl's metadata") for k, n in TESTS.items()),
     ],
+    archives=[
+        Archive(r"iemocap_full_release(_withoutvideos)?\.(tar\.gz|tgz|tar|zip)", "all five sessions",
+                r"Session[1-5]/sentences/wav/Ses0[1-5][MF]_\w+/\w+", ("all",), 5531)
+    ],
+    session=lambda u: u.id.rpartition("_")[0],
     labels=LABELS,
     seen_by="a VIB emotion stage trained on a random split of it; no self-supervised backbone names it",
 )

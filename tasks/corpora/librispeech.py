@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from harness.contracts import Utterance
 from harness.metrics_sequences import BETWEEN_WORDS
 from harness.wording import counted
-from tasks.corpora.contract import Corpus, Expected, Row
+from tasks.corpora.contract import Archive, Corpus, Expected, Row
 from tasks.corpora.tree import Tree
 
 LEXICONS = ("librispeech-lexicon-200k-g2p.txt", "librispeech-lexicon-allothers-g2p.txt", "librispeech-lexicon.txt")
@@ -47,6 +48,11 @@ def rows(tree: Tree) -> Iterator[Row]:
         tree.gap(f"{counted(wordless, 'file')} without a line in a .trans.txt: left out; unpack the archive again")
     if phoneless:
         tree.gap(f"{counted(phoneless, 'utterance')} with a word the lexicon lacks, first {unknown}: not in {PHONES}")
+
+
+def chapter(u: Utterance) -> str:
+    """A book's chapter is read in one sitting, mostly."""
+    return u.id.rpartition("-")[0]
 
 
 def _transcripts(tree: Tree) -> dict[str, str]:
@@ -101,5 +107,9 @@ CORPUS = Corpus(
     seen_by="wav2vec 2.0, HuBERT, WavLM and most self-supervised backbones train on its 960 h of train sets, not on "
     "dev and test; LibriTTS is cut from the same readings, so what is post-trained on LibriTTS test-clean has seen the "
     "speakers and texts of test-clean",
-    options={},
+    archives=[
+        Archive(rf"{name}\.tar\.gz", name, rf"{name}/\d+/\d+/[\d-]+", (name,), files)
+        for name, (files, *_) in SPLITS.items()
+    ],
+    session=chapter,
 )

@@ -16,7 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
 
 from harness.errors import UserError
-from tasks.corpora.contract import Corpus, Row
+from tasks.corpora.contract import Archive, Corpus, Row
 from tasks.corpora.speech_commands import UNKNOWN, WORDS
 from tasks.corpora.tree import File, Tree
 
@@ -99,6 +99,10 @@ CORPUS = Corpus(
         for part, count in CLIPS.items()
     },
     rows=rows,
+    archives=[
+        Archive(r"{language}\.tar\.gz", "audio", r"{language}/clips/[^/]+/common_voice_{language}_\d+(?:__\d+)?"),
+        Archive(r"{language}\.tar\.gz", "lists", r"{language}_(?:splits|train|dev|test)", files=1),
+    ],
     labels={**{word: word for word in sorted(WORDS)}, "any other word": UNKNOWN},
     options={"language": "en", "words": ",".join(sorted(WORDS))},
     language="",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tasks.corpora.contract import Corpus, Expected, Row
+from tasks.corpora.contract import Archive, Corpus, Expected, Row
 from tasks.corpora.tree import Tree
 
 LABELS = {"01": "neu", "03": "hap", "04": "sad", "05": "ang"}
@@ -38,6 +38,10 @@ CORPUS = Corpus(
         Expected("speech", 1440, speakers=24, evidence=_PAGE),
         Expected("labelled", 672, speakers=24, evidence=f"{_PAGE}; 96 neutral, 192 of each other emotion"),
     ],
+    archives=[
+        Archive(r"Audio_Speech_Actors_01-24\.zip", "all spoken clips", r"Actor_\d\d/03-01-(?:\d\d-){4}\d\d",
+                ("speech",), 1440)
+    ],  # fmt: skip
     labels=LABELS,
     seen_by="no self-supervised backbone names it; some emotion models train on it. Every actor says the same two "
     "sentences, so texts are shared between all speakers",

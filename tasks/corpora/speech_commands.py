@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tasks.corpora.contract import Corpus, Expected, Row
+from tasks.corpora.contract import Archive, Corpus, Expected, Row
 from tasks.corpora.tree import Tree
 
 WORDS = frozenset({"yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go"})
@@ -59,6 +59,19 @@ def rows(tree: Tree) -> Iterator[Row]:
     return rows_of(tree, "0.01")
 
 
+def archives(version: str, rows: int | None, tested: int) -> list[Archive]:
+    """Neither packs a folder of its own. `rows` of the speakers that SUPERB trains and selects on."""
+    top, test = f"speech_commands_v{version}", f"speech_commands_test_set_v{version}"
+    dotted = version.replace(".", r"\.")
+    word, clip = r"[a-z_]+/", r"[0-9a-f]{8}_nohash_\d+"
+    return [
+        Archive(rf"speech_commands_v{dotted}\.tar\.gz", "words and background noises", word + clip,
+                ("train_words", "dev_words"), rows, rf"speech_commands_v{dotted}/(?P<at>{word}{clip})", top),
+        Archive(rf"speech_commands_test_set_v{dotted}\.tar\.gz", "the test set", rf"{word}[^/]+", ("test",), tested,
+                rf"speech_commands_test_set_v{dotted}/(?P<at>{word}[^/]+)", test),
+    ]  # fmt: skip
+
+
 _TF = "TensorFlow's split of the release; test: the archive as Hugging Face's superb/ks counts it"
 CORPUS = Corpus(
     name="speech_commands",
@@ -81,6 +94,7 @@ CORPUS = Corpus(
         Expected("dev_words", 6798, evidence=_TF),
         Expected("test", 3081, evidence=_TF),
     ],
+    archives=archives("0.01", 51088 + 6798, 3081),
     labels={**{word: word for word in sorted(WORDS)}, "any other word": UNKNOWN, "_background_noise_": SILENCE},
     seen_by="no self-supervised backbone names it; Whisper is unknown",
 )

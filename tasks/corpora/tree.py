@@ -56,12 +56,16 @@ class Tree:
     gaps: list[str] = field(default_factory=list)
     """What is missing or odd, a line each, filled while rows are made."""
 
+    harmless: list[str] = field(default_factory=list)
+    """Those of `gaps` that take nothing away."""
+
     beside: set[str] = field(default_factory=set)
     """Files outside the folder that were looked for."""
 
-    def gap(self, line: str) -> None:
+    def gap(self, line: str, *, harmless: bool = False) -> None:
         if line not in self.gaps:
             self.gaps.append(line)
+            self.harmless += [line] if harmless else []
 
     def matching(self, pattern: str, suffixes: Sequence[str] = AUDIO) -> Iterator[tuple[File, re.Match[str]]]:
         """Files whose path without its suffix ends in the pattern (a regular expression, any case), a folder or name

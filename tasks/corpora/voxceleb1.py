@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from harness.contracts import Trial, Utterance
 from harness.wording import counted
-from tasks.corpora.contract import Corpus, Expected, Row
+from tasks.corpora.contract import Archive, Corpus, Expected, Row
 from tasks.corpora.tree import Tree
 from tasks.trial_making import balanced
 
@@ -111,6 +111,13 @@ def _video(name: str) -> str:
     return name[:-6]
 
 
+_OF_TEST, _OF_DEV = r"id10(?:2[7-9]|30)\d", r"id1(?!0(?:2[7-9]|30)\d/)\d{4}"
+ARCHIVES = (
+    Archive(r"vox1_dev_wav\.zip", "1,211 speakers", rf"{_OF_DEV}/[\w-]{{11}}/\d{{5}}", ("train", "dev"), 148_642,
+            into="dev", parts=tuple(f"vox1_dev_wav_part{end}" for end in ("aa", "ab", "ac", "ad"))),
+    Archive(r"vox1_test_wav\.zip", "the 40 test speakers", rf"{_OF_TEST}/[\w-]{{11}}/\d{{5}}", ("test",), 4_874,
+            into="test"),
+)  # fmt: skip
 _PAGE = "counts of the corpus's page"
 CORPUS = Corpus(
     name="voxceleb1",
@@ -136,6 +143,8 @@ CORPUS = Corpus(
         Expected("iden_dev", 6904, speakers=1251, evidence="s3prl's log and list"),
         Expected("iden_test", 8251, speakers=1251, evidence="s3prl's log and list"),
     ],
+    archives=ARCHIVES,
+    session=lambda u: _video(u.id),
     trials={"voxceleb1_o": original, "voxceleb1_dev": dev},
     version=2,
     language="",

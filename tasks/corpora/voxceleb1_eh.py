@@ -1,5 +1,5 @@
 """VoxCeleb1-E and -H: all of VoxCeleb1 as a test. Its speakers are those of VoxCeleb1 dev, so a head trained there, as
-SUPERB's is, is refused; it is for what was trained on other speakers (VoxCeleb2 dev)."""
+SUPERB's is, is refused; it is for what was trained on other speakers (VoxCeleb2 dev) and for heads without training."""
 
 from __future__ import annotations
 
@@ -40,6 +40,8 @@ CORPUS = Corpus(
     splits={"all": "every clip of all 1,251 speakers"},
     rows=rows,
     expected=[Expected("all", 153_516, speakers=1251, evidence="counts of the corpus's page")],
+    archives=[replace(one, splits=(), files=None) for one in voxceleb1.ARCHIVES],
+    session=voxceleb1.CORPUS.session,
     trials={name: _reader(name) for name in LISTS},
     language="",
     seen_by=voxceleb1.CORPUS.seen_by,

@@ -156,6 +156,12 @@ def test_what_a_cell_shares(families):
     untrained = speaker.result.upstream.model_copy(update={"trained_on": []})
     speaker.result = speaker.result.model_copy(update={"upstream": untrained})
     assert exposure(speaker, "test", None).answer == "no"
+    # VoxCeleb1-E is made of VoxCeleb1
+    heard = untrained.model_copy(update={"trained_on": ["voxceleb1 (speaker)"]})
+    split = speaker.result.splits["test"].model_copy(update={"corpus": "voxceleb1_eh"})
+    made_of = {"upstream": heard, "suite": "superb", "splits": {"e": split}}
+    speaker.result = speaker.result.model_copy(update=made_of)
+    assert exposure(speaker, "e", None).text == "its only corpus voxceleb1"
     marked = rows(families, "selectivity.csv", task="asv", upstream="icl_content")[0]
     assert (marked["contaminated"], marked["shares"]) == ("yes", "its only corpus corpus of test")
     cells._read_cell.cache_clear()

@@ -39,6 +39,18 @@ def test_balanced_of_one_gender_and_across_sessions() -> None:
     assert len(pairs) == len(set(pairs)) and len({t.id for t in trials}) == len(trials)
 
 
+def test_non_targets_across_sessions_too() -> None:
+    every = [u for u in rows() if u.id[:3] not in ("e-1",)]  # e has one session
+    by_id = {u.id: u for u in every}
+    trials = list(balanced(every, a_speaker=12, across=True))
+    assert all(by_id[t.enrol].channel != by_id[t.test].channel for t in trials)
+    count = Counter((by_id[t.enrol].speaker, t.target) for t in trials)
+    assert count == {(who, target): 12 for who in "abcd" for target in (True, False)}
+    few = list(balanced(rows(clips=1), across=True))
+    count = Counter((t.enrol[0], t.target) for t in few)
+    assert set(count.values()) == {1}, "a speaker with one target has one non-target"
+
+
 def test_the_same_whatever_the_order_and_another_with_another_seed() -> None:
     first = list(balanced(rows(), gender=GENDER))
     assert list(balanced(rows()[::-1], gender=GENDER)) == first

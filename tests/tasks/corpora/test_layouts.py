@@ -152,3 +152,11 @@ def test_iemocap_folds_cover_every_row_once() -> None:
         drawn["dev"] += sum(tag.endswith("_dev") for tag in tags)
         drawn["train"] += sum(tag.endswith("_train") for tag in tags)
     assert 0.17 < drawn["dev"] / (drawn["dev"] + drawn["train"]) < 0.23
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_the_table_says_what_the_module_says(name: str) -> None:
+    table = (Path(registry.__file__).parents[1] / "superb" / "README.md").read_text().splitlines()
+    (row,) = [line for line in table if line.startswith("| ") and f": `{name}` |" in line]
+    corpus = registry.load(name)
+    assert f"| {corpus.licence} | {corpus.page} | {corpus.layout_checked} |" in row

@@ -69,7 +69,7 @@ def test_crema_d_cloned_without_its_large_files(tmp_path: Path) -> None:
     for path in sorted(root.rglob("*_HAP_*.wav")):
         text(path, pointer)
     assert got("crema_d", root, tmp_path).gaps == [
-        "3 files are Git LFS pointers and no audio; run `git lfs pull` in the clone"
+        "3 Git LFS pointers and no audio; run `git lfs pull` in the clone"
     ]
     for path in root.rglob("*.wav"):
         text(path, pointer)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import miniature
+import miniature_ood
 import numpy as np
 import pytest
 import soundfile
@@ -43,6 +44,20 @@ def test_complete_or_missing(small: None, trees: Path, folders: Callable[..., Pa
     assert f"add `librispeech: FOLDER` under `corpora:` in {file}" in line
     assert found["librispeech"].tasks == ["asr", "asr_ood", "pr", "pr_ood"]
     assert found["speech_commands_v2"].tasks == ["ks_ood"]
+
+
+def test_splits_that_need_not_be_there(tmp_path: Path, folders: Callable[..., Path]) -> None:
+    """A corpus that was asked for its test alone, one that names its splits itself, and texts without digits."""
+    ted = miniature_ood.tedlium3(tmp_path / "ted")
+    for path in ted.rglob("*.stm"):
+        path.write_text(path.read_text().replace("1984", "then"))
+    lhotse = miniature_ood.lhotse(tmp_path / "m", tmp_path / "m" / "audio")
+    cv = miniature_ood.common_voice(tmp_path / "cv")
+    folders(common_voice=cv, tedlium3=ted, mine=f"{{corpus: lhotse, root: {lhotse}}}")
+    found = states()
+    assert found["common_voice"].verdict == found["mine"].verdict == "complete"
+    assert not any("nothing for" in line for state in found.values() for line in state.lines)
+    assert "dev: 3 rows of 507" in found["tedlium3"].lines[0]
 
 
 def test_less_than_a_complete_copy(small: None, trees: Path, tmp_path: Path, folders: Callable[..., Path]) -> None:
