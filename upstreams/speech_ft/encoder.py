@@ -31,13 +31,19 @@ def trainable(backbone: Upstream, *, front: bool, dropout: float | None) -> Enco
     for kind, made in ((whisper.Whisper, WhisperEncoder), (hf_speech.HFSpeech, HFEncoder)):
         if isinstance(backbone, kind):
             return made(backbone, front, dropout)
-    raise UserError(f"{backbone.name} cannot be fine-tuned here; wanted a Whisper, HuBERT, wav2vec 2.0 or WavLM")
+    raise _foreign(backbone)
 
 
 def inner(backbone: Any) -> nn.Module:
-    """The transformers module whose weights are a backbone's."""
+    """The transformers module whose weights are a backbone's. Raises UserError for a backbone that has none."""
+    if not isinstance(backbone, whisper.Whisper | hf_speech.HFSpeech):
+        raise _foreign(backbone)
     found: nn.Module = backbone.encoder if isinstance(backbone, whisper.Whisper) else backbone.model
     return found
+
+
+def _foreign(backbone: Upstream) -> UserError:
+    return UserError(f"{backbone.name} cannot be fine-tuned here; wanted a Whisper, HuBERT, wav2vec 2.0 or WavLM")
 
 
 class Encoder(nn.Module, ABC):

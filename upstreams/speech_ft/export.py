@@ -23,9 +23,7 @@ def export(encoder: Mapping[str, Tensor], backbone: str, folder: Path | None, ou
 
     Raises UserError: a folder that holds a model already, tensors that the pre-trained file lacks."""
     source = weights.locate(catalogue.card(backbone).weights, backbone, folder)
-    target = out / weights.WEIGHT_FILES[0]
-    if target.exists():
-        raise UserError(f"{target} is there already: choose another --export folder")
+    target = free(out)
     kind = weights.read_config(source.folder)["model_type"]
     with ExitStack() as files:
         theta0 = Weights(source.folder, kind, files)
@@ -41,4 +39,12 @@ def export(encoder: Mapping[str, Tensor], backbone: str, folder: Path | None, ou
         if (source.folder / name).is_file():
             atomic_write(out / name, (source.folder / name).read_bytes())
     atomic_write(target, save(made, said))
+    return target
+
+
+def free(out: Path) -> Path:
+    """The file of weights that `export` will write. Raises UserError where one is there already."""
+    target = out / weights.WEIGHT_FILES[0]
+    if target.exists():
+        raise UserError(f"{target} is there already: choose another --export folder")
     return target

@@ -27,13 +27,14 @@ from harness.errors import UserError
 from harness.paths import ROOT
 from harness.recipe import Job
 from harness.results import identity_hash
+from harness.shell import writable
 from upstreams import recipes
 from upstreams.checkpoints import probe
 from upstreams.recipes import Train, Training, given, meta_fields, wanted_splits
 from upstreams.speech_ft import adapters, assemble
 from upstreams.speech_ft.checkpoint import Checkpoint, Form, Meta, Tensors
 from upstreams.speech_ft.encoder import Encoder, inner, trainable
-from upstreams.speech_ft.export import export
+from upstreams.speech_ft.export import export, free
 from upstreams.speech_ft.model import Options
 from upstreams.speech_ft.settings import ALPHA, BASELINES, PRESETS, Settings, from_options
 from upstreams.speech_ft.training import FineTuning, Part, Rows, plan, rate
@@ -154,6 +155,11 @@ class Recipe(recipes.Recipe):
     def run(self, job: Job) -> list[Path]:
         if (self.export or self.delta8) and len(job.seeds) > 1:
             raise UserError(f"--export and --delta8 write one model, --seeds names {len(job.seeds)}; give one a call")
+        if self.export:  # before training
+            target = free(self.export)
+            writable(target, "--export")
+        if self.delta8:
+            writable(self.delta8, "--delta8")
         paths = super().run(job)
         if self.export or self.delta8:
             checkpoint = Checkpoint.load(paths[0])

@@ -108,11 +108,12 @@ def from_options(options: dict[str, Any], where: str) -> Settings:
     given = dict(options)
     baseline: Baseline | None = given.pop("baseline", None)
     task = given.setdefault("task", "asr")
-    for name in [*str(task).split("+"), *given.get("after", ())]:
+    named = [*given.get("after", ()), *str(task).split("+")]
+    for name in named:
         if name not in TASKS:
             raise unknown("task to fine-tune on", name, TASKS)
-    if len(set(str(task).split("+"))) < len(str(task).split("+")):
-        raise UserError(f"{where}: several tasks wanted each once, found {task}")
+    if len(set(named)) < len(named):
+        raise UserError(f"{where}: each task wanted once, found {', then '.join(named)}")
     if baseline is not None and baseline not in BASELINES:
         raise UserError(f"{where}: baseline {baseline!r} unknown; one of {', '.join(BASELINES)} wanted")
     several = len(str(task).split("+"))

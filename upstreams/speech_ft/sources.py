@@ -7,6 +7,7 @@ names) is read whole.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,10 @@ COMPUTES = (
 """Settings that change what the same weights compute: they have to agree too."""
 
 
+BESIDE_ENCODER = {"wav2vec2": {"quantizer", "project_q"}, "hubert": {"label_embs_concat"}}
+"""By model type, parts of the names that only its pre-training in fairseq has."""
+
+
 class Weights:
     """A checkpoint's tensors by the names that they have without the prefix of a model with a head."""
 
@@ -69,6 +74,7 @@ class Weights:
         self.names = {_own_name(name, kind): name for name in names}
         if kind in foreign.KINDS and foreign.FIRST["transformers"] not in self.names:
             self.files, self.partial = {}, True
+            _same_family(self.path, kind, names)
             self.names = {_own_name(name, kind): name for name in self._hold(foreign.read(self.path))}
         elif len(self.names) < len(names):
             raise UserError(f"{self.path}: a tensor is there under two names; wanted one model's weights")
@@ -94,6 +100,15 @@ class Weights:
         own = self.names[name]
         found: Tensor = self.files[own].get_tensor(own) if own in self.files else self.held[own]
         return found
+
+
+def _same_family(path: Path, kind: str, names: Sequence[str]) -> None:
+    """Raise UserError for the pre-training of the other family, whose encoder has the same names: fairseq's files have
+    no model type, but wav2vec 2.0's quantiser or HuBERT's labels beside the encoder."""
+    parts = {part for name in names for part in name.split(".")}
+    found = next((family for family, own in BESIDE_ENCODER.items() if parts & own), kind)
+    if found != kind and {found, kind} <= BESIDE_ENCODER.keys():
+        raise UserError(f"{path}: a checkpoint of {kind} wanted, as the pre-trained one is, found one of {found}")
 
 
 def read_settings(place: Path) -> dict[str, Any]:

@@ -73,3 +73,5 @@ def test_clips_that_whisper_cannot_take_whole_are_refused(hf_folder, noise):
 def test_a_backbone_that_is_not_ours_to_train_is_refused():
     with pytest.raises(UserError, match="fbank cannot be fine-tuned"):
         trainable(catalogue.build("fbank"), front=False, dropout=None)
+    with pytest.raises(UserError, match="fbank cannot be fine-tuned"):
+        inner(catalogue.build("fbank"))

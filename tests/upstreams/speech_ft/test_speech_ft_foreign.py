@@ -38,7 +38,8 @@ def theirs(state: dict[str, Tensor], large: bool) -> dict[str, Tensor]:
     return found
 
 
-AROUND = {"final_proj.weight": torch.ones(2, 2), "label_embs_concat": torch.ones(3, 2), "quantizer.vars": torch.ones(1)}
+HUBERTS = {"final_proj.weight": torch.ones(2, 2), "label_embs_concat": torch.ones(3, 2)}
+AROUND = HUBERTS | {"quantizer.vars": torch.ones(1)}
 
 CONTAINERS = {
     "s3prl": lambda s: {"task_cfg": {"normalize": False}, "model_cfg": {"layers": 2}, "model_weight": s | AROUND},
@@ -120,13 +121,25 @@ def test_merged_into_transformers_names_with_the_heads_kept(hf_folder, tmp_path)
     state = load_file(folder / "model.safetensors")
     old = {f"hubert.{k}".replace("parametrizations.weight.original0", "weight_g"): v for k, v in state.items()}
     save_file(old | {"final_proj.weight": torch.zeros(2)}, folder / "model.safetensors")
-    torch.save({"model_weight": theirs({k: v + 1 for k, v in state.items()}, False) | AROUND}, tmp_path / "theirs.pt")
+    torch.save({"model_weight": theirs({k: v + 1 for k, v in state.items()}, False) | HUBERTS}, tmp_path / "theirs.pt")
     found = load_file(merge_folders(folder, [tmp_path / "theirs.pt"], tmp_path / "out", How(alpha=0.5)))
     assert found.keys() == old.keys() | {"final_proj.weight"}
     for name, value in old.items():
         moved = 0.0 if name == "hubert.masked_spec_embed" else 0.5
         assert torch.allclose(found[name], value + moved), name
     assert torch.equal(found["final_proj.weight"], torch.zeros(2))
+
+
+@pytest.mark.parametrize(
+    ("kind", "beside", "other"),
+    [("hubert", "quantizer.vars", "wav2vec2"), ("wav2vec2", "label_embs_concat", "hubert")],
+)
+def test_the_other_familys_pre_training_is_not_merged(kind, beside, other, hf_folder, tmp_path):
+    folder = hf_folder(kind)
+    state = theirs(load_file(folder / "model.safetensors"), False)
+    torch.save({"model": state | {beside: torch.ones(1)}}, tmp_path / "theirs.pt")
+    with pytest.raises(UserError, match=f"of {kind} wanted, as the pre-trained one is, found one of {other}"):
+        merge_folders(folder, [tmp_path / "theirs.pt"], tmp_path / "out", How())
 
 
 class Bomb:

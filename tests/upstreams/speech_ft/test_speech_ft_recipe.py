@@ -198,6 +198,16 @@ def test_seeds_together_equal_seeds_alone(data, folder, tmp_path):
     assert together[1].read_bytes() == alone.read_bytes() != together[0].read_bytes()
 
 
+@pytest.mark.parametrize(("option", "message"), [("export", "is there already"), ("delta8", "is a folder")])
+def test_a_place_that_is_taken_is_said_before_training(data, folder, tmp_path, option, message):
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "model.safetensors").touch()
+    made = job(data, folder, out=tmp_path / "seed0.safetensors")
+    with pytest.raises(UserError, match=message):
+        recipe(**{option: tmp_path / "taken"}).run(made)
+    assert not made.out.exists()
+
+
 def test_an_epoch_reads_every_utterance_once_with_similar_lengths_together(data, folder):
     made = learner(data, folder)
     updates = -(-len(made.parts[0].train.ids) // 4)
@@ -263,7 +273,8 @@ def test_paper_preset_holds_the_published_figures():
     ("options", "wanted"),
     [
         ({"task": "arr"}, "unknown task to fine-tune on 'arr'; did you mean asr"),
-        ({"task": "pr+pr"}, "several tasks wanted each once, found pr.pr"),
+        ({"task": "pr+pr"}, "each task wanted once, found pr, then pr"),
+        ({"task": "pr", "after": ("sid", "pr")}, "each task wanted once, found sid, then pr, then pr"),
         ({"preset": "big"}, "preset 'big' unknown"),
         ({"head_only": 0.7, "hold": 0.4}, "leave room for the fall"),
         ({"alpha": 0.5}, "add --export FOLDER, or give it to the upstream, as -u speech_ft_asr"),
