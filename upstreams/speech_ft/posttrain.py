@@ -73,9 +73,10 @@ class Recipe(recipes.Recipe):
         add("--eval-every", type=int, default=none, help="updates between looks at validation")
         add("--lr", type=float, default=none, help="greatest learning rate (paper: 1e-4)")
         add("--head-lr", type=float, default=none, help="the head's rate in parts of --lr (default mini: 10, paper: 1)")
-        add("--export", type=Path, metavar="FOLDER", default=none, help="write the merge as a Hugging Face folder too")
+        add("--export", type=Path, metavar="FOLDER", default=none,
+            help="the merge as a Hugging Face folder too, in the pre-trained types")  # fmt: skip
         add("--alpha", type=float, default=none, help=f"of the export: how far to go (default {ALPHA:g})")
-        add("--delta8", type=Path, metavar="FILE", default=none, help="write the differences in 8 bits, compressed")
+        add("--delta8", type=Path, metavar="FILE", default=none, help="X.safetensors.xz: differences in 8 bits too")
 
     def __init__(self, args: argparse.Namespace):
         self.given = given(args, Settings)
@@ -91,6 +92,8 @@ class Recipe(recipes.Recipe):
                 f"--alpha {alpha:g} is of the merge, and the checkpoint is kept unmerged: add --export FOLDER, or give"
                 f" it to the upstream, as -u speech_ft_asr+alpha{alpha:g}"
             )
+        if self.delta8 is not None and not self.delta8.name.endswith(".safetensors.xz"):
+            raise UserError(f"--delta8 {self.delta8}: a name that ends in .safetensors.xz wanted, by which it is read")
         self.alpha = ALPHA if alpha is None else alpha
         if not 0 <= self.alpha <= 1:
             raise UserError(f"--alpha: 0 (pre-trained) to 1 (fine-tuned) wanted, found {self.alpha:g}")
@@ -160,6 +163,8 @@ class Recipe(recipes.Recipe):
             writable(target, "--export")
         if self.delta8:
             writable(self.delta8, "--delta8")
+            if job.out and self.delta8.resolve() == job.out.resolve():
+                raise UserError(f"--out and --delta8 both name {job.out}; give each its own file")
         paths = super().run(job)
         if self.export or self.delta8:
             checkpoint = Checkpoint.load(paths[0])

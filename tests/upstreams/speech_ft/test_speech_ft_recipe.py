@@ -200,11 +200,12 @@ def test_seeds_together_equal_seeds_alone(data, folder, tmp_path):
 
 @pytest.mark.parametrize(("option", "message"), [("export", "is there already"), ("delta8", "is a folder")])
 def test_a_place_that_is_taken_is_said_before_training(data, folder, tmp_path, option, message):
-    (tmp_path / "taken").mkdir()
-    (tmp_path / "taken" / "model.safetensors").touch()
+    place = tmp_path / "taken.safetensors.xz"
+    place.mkdir()
+    (place / "model.safetensors").touch()
     made = job(data, folder, out=tmp_path / "seed0.safetensors")
     with pytest.raises(UserError, match=message):
-        recipe(**{option: tmp_path / "taken"}).run(made)
+        recipe(**{option: place}).run(made)
     assert not made.out.exists()
 
 
@@ -279,6 +280,7 @@ def test_paper_preset_holds_the_published_figures():
         ({"head_only": 0.7, "hold": 0.4}, "leave room for the fall"),
         ({"alpha": 0.5}, "add --export FOLDER, or give it to the upstream, as -u speech_ft_asr"),
         ({"alpha": 2.0, "export": Path("x")}, "0 \\(pre-trained\\) to 1"),
+        ({"delta8": Path("x.txt")}, "ends in .safetensors.xz wanted"),
         ({"lr": -1.0}, "lr"),
     ],
 )
