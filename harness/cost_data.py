@@ -39,7 +39,7 @@ class Learnt:
             checkpoints=[stage.tensors_sha256 for stage in self.stages],
             clips=len(self.trained),
             hours=round(sum(row.duration for row in self.trained) / 3600, 4),
-            speakers=len({row.speaker for row in self.trained}),
+            speakers=len(_people(self.trained)),
             sentences=len({row.text for row in self.trained if row.text}),
         )
 
@@ -115,7 +115,12 @@ def _kinds(rows: Iterable[Utterance]) -> tuple[set[str], set[str], set[str]]:
     """Speakers, sentences and recordings. A text that cannot be normalised, of digits, stands as it is."""
     rows = list(rows)
     texts = {row.text for row in rows if row.text}
-    return {row.speaker for row in rows} - {""}, {_plain(text) for text in texts}, {content_key(row) for row in rows}
+    return _people(rows), {_plain(text) for text in texts}, {content_key(row) for row in rows}
+
+
+def _people(rows: Iterable[Utterance]) -> set[str]:
+    """Without "-", which stands for nobody, such as the speaker of a clip of silence."""
+    return {row.speaker for row in rows} - {"", "-"}
 
 
 def _plain(text: str) -> str:

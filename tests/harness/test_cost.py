@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -124,6 +125,13 @@ def test_what_the_tests_share_with_it(learnt):
     sid = by_split["sid", "test"]
     assert sid.speakers[0] > 0 and sid.recordings[0] > 0 and sid.recordings[1] == 185
     assert set(shared) >= {name for name in shared if name.startswith("mini/sid/crop_1s/")}
+
+
+def test_a_clip_of_silence_has_nobody_to_share(learnt):
+    row = learnt.trained[0]
+    silence = replace(row, speaker="-")
+    assert cost_data._kinds([row, silence])[0] == {row.speaker} and not cost_data._kinds([silence])[0]
+    assert replace(learnt, trained=[row, silence]).described().speakers == 1
 
 
 def test_what_was_not_trained_or_cannot_be_known(tmp_path, learnt):
