@@ -125,6 +125,11 @@ def spoken_of(found: Collection[str], kinds: Mapping[str, str]) -> list[str]:
     return sorted([*chosen.values(), *(name for name in found if kinds[name] == BACKBONE)])
 
 
+def variant(name: str, found: Collection[str]) -> bool:
+    """Whether another name goes on to this one, as vib_text to vib_text_control: its mark is drawn without a name."""
+    return any(name.startswith((f"{other}+", f"{other}_")) for other in found)
+
+
 def _names(drawing: Drawing, named: Mapping[str, tuple[float, float]], marks: Sequence[tuple[float, float]],
            panel: tuple[float, float, float]) -> None:  # fmt: skip
     """Beside their marks, where they cover the fewest marks and names; a line leads to what lies further off."""
@@ -218,8 +223,8 @@ def _strip(drawing: Drawing, left: float, top: float, title: str, found: Mapping
             y = at(name)[1]
             drawing.line(left, y, left + width, y, stroke=INK, dash="3 4")
     order = sorted(found, key=lambda name: (at(name)[1], name))
-    places = spread([at(name)[1] for name in order], 12.5, top, top + height)
-    for name, y in zip(order, places, strict=True):
+    told = [name for name in order if name == order[0] or not variant(name, found)]
+    for name, y in zip(told, spread([at(name)[1] for name in told], 12.5, top, top + height), strict=True):
         x, own = at(name)
         drawing.line(x + 5, own, left + width + 10, y, stroke=LINE, width=0.8)
         drawing.text(left + width + 13, y + 3.5, name, size=10)

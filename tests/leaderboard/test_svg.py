@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 import pytest
 
 from leaderboard.figure_heat import mix, shade
+from leaderboard.figure_points import variant
 from leaderboard.svg import Drawing, fixed, spread, ticks, ticks_between
 
 
@@ -47,3 +48,8 @@ def test_colours():
     assert shade(0.0) == 0 and shade(0.5) == 0.5 and shade(-1.0) == -0.5 and shade(-20.0) < -1 and shade(1.0) == 1
     assert mix(0.0) == "#ffffff" and mix(5.0) == mix(1.0) != mix(-1.0)
     assert fixed(-0.001) == "0" and fixed(3.10) == "3.1"
+
+
+def test_only_names_that_no_shorter_one_begins_are_written_beside_their_marks() -> None:
+    found = ["vib_text", "vib_text_control", "speech_ft_asr", "speech_ft_asr+lora", "speech_ft_pr"]
+    assert [name for name in found if not variant(name, found)] == ["vib_text", "speech_ft_asr", "speech_ft_pr"]
