@@ -107,6 +107,7 @@ class Cell:
         s3prl_practice.check(runtime, self.task, self.head)
         self.data = resolve("tasks.catalogue:Data")(self.task)
         self.data.check_disjoint(self.head.trainable)
+        resolve("tasks.classes:check")(self.task, self.data, self.with_ood)
         self.own_data: dict[str, str] = {}
         self._settle()
 

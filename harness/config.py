@@ -162,6 +162,23 @@ class Runtime(Strict):
     """Add the EER of the checkpoint that is best on test (`harness/s3prl_practice.py`)."""
 
 
+TWICE = "is there twice"
+
+
+class _Once(yaml.SafeLoader):
+    """YAML's safe loader, to which a key that is given twice is an error and not the last of the two."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"key {key.value!r} {TWICE}; keep one", problem_mark=key.start_mark
+                )
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+        return super().construct_mapping(node, deep=deep)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """A mapping from a YAML file, read safely. Raises UserError for a missing, oversized or malformed file."""
     try:
@@ -170,13 +187,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         if text.count("*") and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
             raise UserError(f"{path}: YAML aliases are not read here; write the value out")
-        data = yaml.safe_load(text)
+        data = _Once(text).get_single_data()
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path} is not readable YAML: {error}") from error
+        mark = getattr(error, "problem_mark", None)  # without it, the lines that the parser quotes
+        place = f", line {mark.line + 1}: {getattr(error, 'problem', '')}" if mark else f": {error}"
+        raise UserError(f"{path} is not readable YAML{place}") from error
     if not isinstance(data, dict):
-        raise UserError(f"{path}: a mapping wanted, found {type(data).__name__}")
+        found = "an empty file" if data is None else type(data).__name__
+        raise UserError(f"{path}: a mapping wanted, found {found}")
     return data
 
 

@@ -65,8 +65,11 @@ def corpora() -> str:
 def one(name: str, suite: str) -> str:
     """Everything about an upstream, a task or a corpus, as YAML. Raises UserError for a name that is none."""
     tasks_known = resolve("tasks.catalogue:names")(suite)
+    parts = resolve("tasks.catalogue:expand")(name, suite)
     if name in tasks_known:
         return _task(name, suite)
+    if len(parts) > 1:
+        return _folds(name, parts, suite)
     corpora_known = sorted({*resolve("tasks.corpora.registry:names")(), *resolve("tasks.folders:sources")()})
     if name in corpora_known:
         return _corpus(name)
@@ -82,7 +85,7 @@ def _corpus(name: str) -> str:
     source = resolve("tasks.folders:sources")().get(name)
     where = str(source.root) if source else f"none given; add `{name}: FOLDER` under `corpora:` in {corpora_file()}"
     if source and source.corpus is None:
-        return _yaml({"corpus": name, "manifest": where})
+        return _yaml({"corpus": name, "manifest": where, **_counts(name)})
     corpus = source.corpus if source else resolve("tasks.corpora.registry:load")(name)
     said: dict[str, Any] = {
         "corpus": name,
@@ -106,6 +109,20 @@ def _corpus(name: str) -> str:
     return _yaml({key: value for key, value in said.items() if value not in ("", [], {})})
 
 
+def _counts(name: str) -> dict[str, Any]:
+    """What a user's own CSV has. Raises UserError for a bad row."""
+    got = resolve("tasks.prepared:prepared")(name)
+    splits = {split: f"{counted(int(found['rows']), 'row')}, {counted(int(found['speakers']), 'speaker')}, "
+              f"{found['hours']:.3g} h" for split, found in got.counts.items()}  # fmt: skip
+    return {
+        "columns": ", ".join(resolve("tasks.own_manifest:columns")(got.source.root)),
+        "rows": len(got.rows),
+        "speakers": len({u.speaker for u in got.rows} - {"", "-"}),
+        "hours": float(f"{sum(u.duration for u in got.rows) / 3600:.3g}"),
+        "splits": splits,
+    }
+
+
 def _expected(wanted: Any) -> str:
     name = f"{wanted.split} and {wanted.also}" if wanted.also else wanted.split
     about = f" within {wanted.tolerance:.1%}" if wanted.tolerance else ""
@@ -120,10 +137,35 @@ def _yaml(data: dict[str, Any]) -> str:
     return text.rstrip()
 
 
+COLUMNS = ["split", "kind", "corpus", "clips", "speakers", "minutes", "trials", "shift", "confounded"]
+
+
 def _task(name: str, suite: str) -> str:
+    task, rows = _splits(name, suite)
+    head = (
+        f"{name} ({suite}): {task.title}; metric {task.metric}; heads {', '.join(task.heads)}\n{task.note.strip()}\n\n"
+    )
+    return head + tabulate(rows, headers=COLUMNS, tablefmt="simple")
+
+
+def _folds(name: str, parts: Sequence[str], suite: str) -> str:
+    """A task that has a cell a fold: all folds in one table."""
+    rows: list[list[Any]] = []
+    for part in parts:
+        task, own = _splits(part, suite)
+        rows += [[part.removesuffix("_ood"), *row] for row in own]
+    head = (
+        f"{name} ({suite}): {counted(len(parts), 'fold')}, a cell each: {', '.join(parts)}; metric {task.metric}; "
+        f"heads {', '.join(task.heads)}\n{task.note.strip()}\n\n"
+    )
+    return head + tabulate(rows, headers=["fold", *COLUMNS], tablefmt="simple")
+
+
+def _splits(name: str, suite: str) -> tuple[Any, list[list[Any]]]:
+    """The task, and a row of `COLUMNS` a split."""
     task, with_ood = resolve("tasks.catalogue:load")(name, suite)
     data = resolve("tasks.catalogue:Data")(task)
-    rows = []
+    rows: list[list[Any]] = []
     for split in ["train", "dev", "test", *(s.name for s in task.ood if with_ood)]:
         ood = next((s for s in task.ood if s.name == split), None)
         part = data.named(split)
@@ -141,11 +183,7 @@ def _task(name: str, suite: str) -> str:
                 ood.confounded if ood else "",
             ]
         )
-    head = (
-        f"{name} ({suite}): {task.title}; metric {task.metric}; heads {', '.join(task.heads)}\n{task.note.strip()}\n\n"
-    )
-    columns = ["split", "kind", "corpus", "clips", "speakers", "minutes", "trials", "shift", "confounded"]
-    return head + tabulate(rows, headers=columns, tablefmt="simple")
+    return task, rows
 
 
 def check(names: Sequence[str], folder: Path | None, checkpoint: Path | None, device: str) -> int:

@@ -48,12 +48,13 @@ class Load:
     form: Form
 
 
-def report(groups: Sequence[Sequence[CellName]], runtime: Runtime) -> str:
-    """In words, a block a group of cells that train together, then what they come to. Raises UserError where one cell
-    alone is asked for and cannot run."""
+def report(groups: Sequence[Sequence[CellName]], runtime: Runtime) -> tuple[str, int]:
+    """In words, a block a group of cells that train together, then what they come to; and how many groups cannot run.
+    Raises UserError where one cell alone is asked for and cannot run."""
     seen: set[tuple[str, str, str]] = set()
     speed: dict[str, float] = {}
     texts = []
+    failed = 0
     for names in groups:
         try:
             texts.append(_group(Cell(names[0], runtime), names, seen, speed))
@@ -61,8 +62,9 @@ def report(groups: Sequence[Sequence[CellName]], runtime: Runtime) -> str:
             if len(groups) == 1:
                 raise
             what = "left out" if isinstance(error, NotApplicable) else "cannot run"
+            failed += what == "cannot run"
             texts.append(f"{names[0].upstream} on {names[0].task}: {what}: {error}")
-    return "\n\n".join(texts)
+    return "\n\n".join(texts), failed
 
 
 def _group(cell: Cell, names: Sequence[CellName], seen: set[tuple[str, str, str]], speed: dict[str, float]) -> str:

@@ -29,5 +29,10 @@ def corpora_file() -> Path:
     return _from_environment("POST_SUPERB_CORPORA", Path("corpora.yaml"))
 
 
+def corpora_file_named() -> bool:
+    """Did the user name that file?"""
+    return bool(os.environ.get("POST_SUPERB_CORPORA"))
+
+
 def _from_environment(variable: str, default: Path) -> Path:
     return Path(os.environ.get(variable) or default).expanduser().absolute()

@@ -1,6 +1,9 @@
-"""Counts and sizes in messages."""
+"""Counts and sizes in messages, and the preset that they warn of."""
 
 from __future__ import annotations
+
+TRIAL = "trial"
+"""The preset of a few updates, by which a corpus is seen to go through: what it scores is no result."""
 
 
 def counted(count: int, noun: str) -> str:

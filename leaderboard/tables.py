@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from harness.uncertainty import drop_interval, percentile_interval
+from harness.wording import TRIAL
 from leaderboard import s3prl_practice
 from leaderboard.cells import Cell, GroupKey
 
@@ -231,8 +232,9 @@ def trained_here(cell: Cell) -> list[str]:
 
 def marks(cell: Cell) -> str:
     shared = trained_here(cell)
+    tried = "a trial: a few updates, no result" if cell.result.preset == TRIAL else ""
     return "; ".join(
-        filter(None, [our_extension(cell), f"trained on {', '.join(shared)}, as this task is" if shared else ""])
+        filter(None, [tried, our_extension(cell), f"trained on {', '.join(shared)}, as this task is" if shared else ""])
     )
 
 

@@ -24,7 +24,7 @@ from harness.paths import corpora_file
 from harness.progress import note
 from harness.registry import NAME, unknown
 from harness.wording import counted
-from tasks import trial_making
+from tasks import absent_split, trial_making
 from tasks.conditions import DATA, Condition, build
 from tasks.corpora import registry
 from tasks.folders import sources
@@ -64,11 +64,17 @@ def expand(name: str, suite: str) -> list[str]:
 
 
 def left_out(names: list[str], suite: str) -> list[str]:
-    """A line for each task asked for with its OOD splits of which some cannot be scored."""
-    gone = [(name, split, corpora) for name in names if name.endswith(OOD)
-            for split, corpora in absent(whole(name, suite)).items()]  # fmt: skip
+    """A line for each corpus without which OOD splits of the tasks asked for cannot be scored."""
+    gone: dict[tuple[str, str], list[str]] = {}
+    for name in (name for name in names if name.endswith(OOD)):
+        splits: dict[str, list[str]] = {}
+        for split, corpora in absent(whole(name, suite)).items():
+            splits.setdefault(", ".join(corpora), []).append(split)
+        for of, several in splits.items():
+            what = f"split{'s' * (len(several) > 1)} {', '.join(several)}"
+            gone.setdefault((what, of), []).append(name)
     where = f"no folder for it in {corpora_file()}"
-    return [f"{name}: split {split} of corpus {', '.join(corpora)}; {where}" for name, split, corpora in gone]
+    return [f"{', '.join(asked)}: {what} of corpus {of}; {where}" for (what, of), asked in gone.items()]
 
 
 def absent(task: Task) -> dict[str, list[str]]:
@@ -166,7 +172,8 @@ class Corpora:
             part = [u for u in self.corpus(item.corpus) if item.split in u.split.split()]
             if not part:
                 splits = ", ".join(sorted({one for u in self.corpus(item.corpus) for one in u.split.split()}))
-                raise UserError(f"corpus {item.corpus} has no split {item.split!r}; it has {splits}")
+                remedy = "" if (self.root / "data" / item.corpus).exists() else absent_split.remedy(item)
+                raise UserError(f"corpus {item.corpus} has no split {item.split!r}; it has {splits}{remedy}")
             found += part
         return found
 

@@ -38,11 +38,7 @@ def read_own(path: Path, corpus: str) -> list[Utterance]:
     Raises UserError, with file and row number (the header is row 1), for a missing or unknown column, an empty `file`
     or `split`, an id that occurs twice, a file that is missing or no audio, a rate that is not the file's, and a cut
     that goes beyond its end; up to five rows are named at once."""
-    path = path / "manifest.csv" if path.is_dir() else path
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"manifest {path} cannot be read ({error.strerror}); check the path") from None
+    path, raw = _raw(path)
     header = _header(raw)
     if FILE not in header and {"member", "sha256"} & set(header):
         return read_manifest(path)
@@ -71,6 +67,19 @@ def read_own(path: Path, corpus: str) -> list[Utterance]:
     if not rows:
         raise UserError(f"manifest {path} has a header and no rows; add utterances")
     return rows
+
+
+def columns(path: Path) -> list[str]:
+    """The header of a CSV of `read_own`. Raises UserError for one that cannot be read."""
+    return _header(_raw(path)[1])
+
+
+def _raw(path: Path) -> tuple[Path, bytes]:
+    path = path / "manifest.csv" if path.is_dir() else path
+    try:
+        return path, path.read_bytes()
+    except OSError as error:
+        raise UserError(f"manifest {path} cannot be read ({error.strerror}); check the path") from None
 
 
 def _header(raw: bytes) -> list[str]:

@@ -225,8 +225,8 @@ def _utterances(source: Source, corpus: Corpus, tree: Tree) -> Iterator[Utteranc
                 lengths[path] = one
     if broken:
         tree.gap(f"{counted(len(broken), 'file')} cannot be read and left out, first {broken[0]}; copy again")
-    for line in oddities(tree, {*paths, *of_corpus(corpus, tree)}):
-        tree.gap(line)
+    for line in reversed(oddities(tree, {*paths, *of_corpus(corpus, tree)})):
+        tree.gap(line, first=True)
     empty = True
     for row in rows:
         if row.file.path in lengths:

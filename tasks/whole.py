@@ -21,6 +21,7 @@ from harness.contracts import Utterance
 from harness.errors import UserError
 from harness.paths import corpora_file
 from harness.progress import progress
+from harness.registry import unknown
 from harness.results import atomic_write
 from harness.wording import counted
 from tasks import catalogue
@@ -72,10 +73,19 @@ def _asked(task: Task, name: str) -> list[tuple[str, str]]:
     return own
 
 
-def states(suite: str, full: bool = False) -> list[State]:
-    """Every corpus that the suite asks for or the user's file names. `full` reads and hashes every file."""
+def states(suite: str, full: bool = False, of: Sequence[str] = (), corpora: Sequence[str] = ()) -> list[State]:
+    """Every corpus that the suite asks for or the user's file names; those that the tasks `of` ask for and `corpora`
+    alone, where some are given. `full` reads and hashes every file. Raises UserError for an unknown corpus."""
     tasks, known = needed(suite), sources()
-    every = [*tasks, *sorted(set(known) - set(tasks))]
+    if of or corpora:
+        every = sorted({*tasks, *known, *registry.names()})
+        if strange := [name for name in corpora if name not in every]:
+            raise unknown("corpus", strange[0], every)
+        asked = {*of, *(name.removesuffix(catalogue.OOD) for name in of)}
+        tasks = {name: by if name in corpora else [one for one in by if one in asked] for name, by in tasks.items()}
+        every = [name for name in every if tasks.get(name) or name in corpora]
+    else:
+        every = [*tasks, *sorted(set(known) - set(tasks))]
     return [state(name, tasks.get(name, []), known.get(name), full) for name in every]
 
 
@@ -95,7 +105,7 @@ def state(name: str, tasks: list[str], source: Source | None, full: bool) -> Sta
         short += [gap for gap in prepared.gaps if gap not in prepared.harmless]
     if full:
         short += read_all(prepared)
-    said = [*short, *(gap for gap in prepared.gaps if gap not in short)]
+    said = [*short, *(gap for gap in prepared.gaps if gap not in short), *_not_asked(source)]
     found = State(name, tasks, "usable, with gaps" if short else "complete", said)
     if source.corpus is not None and source.corpus.layout_checked == NOT_CHECKED:
         found.lines.append(f"its expected layout was {NOT_CHECKED}: a line here may be ours to mend")
@@ -121,7 +131,12 @@ def _short(corpus: Corpus, prepared: Prepared) -> list[str]:
     absent = [split for split in asked if split not in prepared.counts and not split.endswith(DIGITS)]
     if not set(corpus.splits) & set(prepared.counts):  # the corpus names its splits itself
         absent = []
-    lines = [f"nothing for {', '.join(absent)}"] if absent else []
+    lines = [f"nothing for {', '.join(absent)}{_from(corpus, absent)}"] if absent else []
+    for split, wanted_classes in corpus.classes.items():
+        lacking = sorted(wanted_classes - {u.label for u in prepared.rows if split in u.split.split()})
+        if lacking and split in prepared.counts:
+            which = f"class {lacking[0]}" if len(lacking) == 1 else f"{len(lacking)} classes, {', '.join(lacking)}"
+            lines.append(f"{split}: no row of {which}; complete the copy")
     for wanted in corpus.expected:
         found = dict(prepared.counts.get(wanted.split, none))
         for key in ("rows", "hours"):
@@ -137,6 +152,21 @@ def _short(corpus: Corpus, prepared: Prepared) -> list[str]:
             lines.append(f"{wanted.split}: {', '.join(wrong)}")
     missing = [name for name in corpus.trials if not (prepared.folder / f"trials-{name}.csv.gz").is_file()]
     return lines + [f"trials {name}: none" for name in missing]
+
+
+def _not_asked(source: Source) -> list[str]:
+    """A line on the splits that an option of the corpus keeps from being read."""
+    option = source.options.get("splits")
+    if option is None or source.corpus is None:
+        return []
+    rest = [name for name in source.corpus.splits if name not in option.split() and not name.endswith(DIGITS)]
+    return [f"{', '.join(rest)} not read, for the option is `splits: {option}`"] if rest else []
+
+
+def _from(corpus: Corpus, splits: Sequence[str]) -> str:
+    """Which archives hold these splits, and where to get them."""
+    names = list(dict.fromkeys(archive for split in splits for archive in corpus.archives_of(split)))
+    return f"; from {', '.join(names)} of {corpus.page}" if names else ""
 
 
 def read_all(prepared: Prepared) -> list[str]:

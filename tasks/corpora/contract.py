@@ -112,6 +112,8 @@ class Corpus:
     expected: Sequence[Expected] = ()
     archives: Sequence[Archive] = ()
     """What it is downloaded as."""
+    classes: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """By split, the labels that a complete copy has rows of there."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """The corpus's own label to ours; a label that is absent is left out of the label splits."""
     norm_version: int = 1
@@ -126,3 +128,9 @@ class Corpus:
     """What recordings of one sitting have in common, where ids tell it: trials that are made pair two sessions."""
     suits: tuple[Literal["Z", "R", "C"], ...] = ("Z",)
     """Kinds of OOD split it can serve as."""
+
+    def archives_of(self, split: str) -> list[str]:
+        """Names of the archives that hold rows of a split; in words those that have several names."""
+        of = [archive for archive in self.archives if split in archive.splits and not archive.instead]
+        several = set("()[]|?*{")
+        return [f"the archive ({one.gives})" if several & set(one.name) else one.name.replace("\\", "") for one in of]

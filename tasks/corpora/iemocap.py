@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator
 
+from harness.wording import counted
 from tasks.corpora.contract import Archive, Corpus, Expected, Row
 from tasks.corpora.tree import Tree
 
@@ -20,7 +22,8 @@ TESTS = {1: 1085, 2: 1023, 3: 1151, 4: 1031, 5: 1241}
 
 
 def rows(tree: Tree) -> Iterator[Row]:
-    labels, texts = {}, {}
+    labels: dict[str, str] = {}
+    texts = {}
     for file, _ in tree.matching(r"EmoEvaluation/Ses0[1-5][MF]_\w+", (".txt",)):
         for line in tree.text(file).splitlines():
             fields = line.split("\t")
@@ -32,12 +35,19 @@ def rows(tree: Tree) -> Iterator[Row]:
                 texts[found[1]] = found[2].strip()
     if not labels:
         tree.gap("no dialog/EmoEvaluation/*.txt: nothing is labelled; unpack them from the archive")
-    seen = set()
+    labelled = {name[:5] for name in labels}
+    seen, bare = set(), Counter[str]()
     for file, found in tree.matching(r"sentences/wav/(Ses0([1-5])[MF]_\w+)/(\1_([MF])\w\d+)"):
         seen.add(found[3])
+        if labels and (session_name := f"Ses0{found[2]}") not in labelled:
+            bare[session_name] += 1
         if label := labels.get(found[3], ""):
             session, speaker = int(found[2]), f"iemocap-{found[2]}{found[4].upper()}"
             yield Row(file, found[3], folds(found[3], session), speaker, label, texts.get(found[3], ""))
+    for name, turns in sorted(bare.items()):
+        where = f"Session{name[-1]}/dialog/EmoEvaluation"
+        tree.gap(f"no {where}/*.txt: its {counted(turns, 'turn')} have no label, so fold{name[-1]} has no test and the "
+                 "others train on less; unpack them from the archive")  # fmt: skip
     lost = sorted(name for name, label in labels.items() if label and name not in seen)
     if lost:
         tree.gap(f"{len(lost):,} labelled turns without a sentence file, first {lost[0]}; finish the copy")
@@ -74,6 +84,7 @@ CORPUS = Corpus(
                 r"Session[1-5]/sentences/wav/Ses0[1-5][MF]_\w+/\w+", ("all",), 5531)
     ],
     session=lambda u: u.id.rpartition("_")[0],
+    classes=dict.fromkeys(("all", *(f"fold{k}_test" for k in TESTS)), frozenset(LABELS.values())),
     labels=LABELS,
     seen_by="a VIB emotion stage trained on a random split of it; no self-supervised backbone names it",
 )

@@ -26,12 +26,12 @@ PHONES = "-phones"
 def rows(tree: Tree) -> Iterator[Row]:
     texts = _transcripts(tree)
     known = lexicon(tree)
-    wordless, phoneless, unknown = 0, 0, ""
+    wordless, silent, phoneless, unknown = list[str](), list[str](), 0, ""
     for file, found in tree.matching(rf"({'|'.join(SPLITS)})/(\d+)/(\d+)/(\2-\3-\d+)"):
         split, text = found[1].lower(), texts.get(found[4], "")
         missing = next((word for word in text.split() if word not in known), "")
         if not text:
-            wordless += 1
+            (silent if found[4] in texts else wordless).append(file.path)
             continue
         phones = "" if missing else f" {BETWEEN_WORDS} ".join(known[word] for word in text.split())
         if known and missing:
@@ -44,8 +44,10 @@ def rows(tree: Tree) -> Iterator[Row]:
             text=text,
             phones=phones,
         )
-    if wordless:
-        tree.gap(f"{counted(wordless, 'file')} without a line in a .trans.txt: left out; unpack the archive again")
+    for lost, what in ((wordless, "without a line"), (silent, "without a text in its line")):
+        if lost:
+            files = f"{counted(len(lost), 'file')} {what} in a .trans.txt"
+            tree.gap(f"{files}, first {lost[0]}: left out; unpack the archive again")
     if phoneless:
         tree.gap(f"{counted(phoneless, 'utterance')} with a word the lexicon lacks, first {unknown}: not in {PHONES}")
 
@@ -56,11 +58,18 @@ def chapter(u: Utterance) -> str:
 
 
 def _transcripts(tree: Tree) -> dict[str, str]:
-    texts = {}
+    """By id; of two, that of the list nearest the root, the first in it."""
+    texts: dict[str, str] = {}
+    other: dict[str, str] = {}
     for file, _ in tree.matching(r"\d+-\d+\.trans", (".txt",)):
         for line in tree.text(file).splitlines():
             name, _, text = line.partition(" ")
-            texts[name] = text.strip()
+            if texts.setdefault(name, text.strip()) != text.strip():
+                other.setdefault(name, file.path)
+    if other:
+        name, path = next(iter(other.items()))
+        tree.gap(f"{counted(len(other), 'id')} with two texts, first {name} in {path}: the first text is used; "
+                 "correct the .trans.txt")  # fmt: skip
     return texts
 
 

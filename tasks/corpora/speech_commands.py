@@ -95,6 +95,7 @@ CORPUS = Corpus(
         Expected("test", 3081, evidence=_TF),
     ],
     archives=archives("0.01", 51088 + 6798, 3081),
+    classes=dict.fromkeys(("train", "dev", "test"), WORDS | {UNKNOWN, SILENCE}),
     labels={**{word: word for word in sorted(WORDS)}, "any other word": UNKNOWN, "_background_noise_": SILENCE},
     seen_by="no self-supervised backbone names it; Whisper is unknown",
 )

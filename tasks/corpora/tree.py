@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +22,7 @@ AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".sph", ".aiff")
 UNREAD = (".m4a", ".aac", ".mp4", ".wma")
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".rar", ".7z")
 UNFINISHED = (".part", ".partial", ".crdownload", ".aria2", ".download", ".tmp", ".filepart")
+_PAGE = re.compile(r"\s*<(!doctype\s+html|html|head)\b", re.IGNORECASE)
 _SKIPPED = frozenset({"__MACOSX", "lost+found", "@eaDir"})
 
 
@@ -62,9 +64,10 @@ class Tree:
     beside: set[str] = field(default_factory=set)
     """Files outside the folder that were looked for."""
 
-    def gap(self, line: str, *, harmless: bool = False) -> None:
+    def gap(self, line: str, *, harmless: bool = False, first: bool = False) -> None:
+        """`first`: it explains those that were said before."""
         if line not in self.gaps:
-            self.gaps.append(line)
+            self.gaps.insert(0 if first else len(self.gaps), line)
             self.harmless += [line] if harmless else []
 
     def matching(self, pattern: str, suffixes: Sequence[str] = AUDIO) -> Iterator[tuple[File, re.Match[str]]]:
@@ -86,29 +89,34 @@ class Tree:
             found.setdefault(file.name.lower(), file)
         return found
 
-    def text(self, file: File) -> str:
-        """A small text file, UTF-8 or else Latin-1. Raises UserError where it cannot be read."""
+    def text(self, file: File, what: str = "") -> str:
+        """A small text file, UTF-8 or else Latin-1; nothing, with a gap that says `what` for, where a web page was
+        saved in its place. Raises UserError where it cannot be read."""
         path = self.root / file.path
         try:
             raw = path.read_bytes()
         except OSError as error:
             raise UserError(f"{path} cannot be read ({error.strerror}); restore it") from None
         try:
-            return raw.decode("utf-8-sig")
+            found = raw.decode("utf-8-sig")
         except UnicodeDecodeError:
-            return raw.decode("latin-1")
+            found = raw.decode("latin-1")
+        if _PAGE.match(found):
+            self.gap(f"{file.path} is a web page (HTML) and no list: {what or 'download it again'}")
+            return ""
+        return found
 
     def wanted_text(self, what: str, *names: str) -> str | None:
         """The text of a list that the corpus needs, from the folder or the one it lies in; None, with a gap that says
         `what` for, where none of the names is there."""
         file = self.named(*names)
         if file is not None:
-            return self.text(file)
+            return self.text(file, what)
         for name in names:
             beside = self.root.parent / name
             self.beside.add(os.fspath(beside))
             if beside.is_file():
-                return self.text(File(os.fspath(beside), 0, 0))
+                return self.text(File(os.fspath(beside), 0, 0), what)
         self.gap(f"no {' or '.join(names)}: {what}")
         return None
 
@@ -179,14 +187,19 @@ def oddities(tree: Tree, used: set[str]) -> list[str]:
         elif file.size == 0 and file.suffix in AUDIO:
             kinds["empty"].append(file)
     advice = {
-        "archive": ("archive", "unpack it if its files are not in the folder yet"),
-        "unfinished": ("unfinished download", "finish it"),
-        "unread": ("file that is not read here", "convert: `for f in $(find . -name '*.m4a'); do ffmpeg -i $f "
-                   "-ac 1 -ar 16000 ${f%.m4a}.wav; done`"),
-        "empty": ("empty audio file", "copy it again"),
+        "archive": ("archive", "", "unpack it if its files are not in the folder yet"),
+        "unfinished": ("unfinished download", "", "finish it"),
+        "unread": ("file", " in a format that is not read here", _convert(tree, kinds["unread"])),
+        "empty": ("empty audio file", "", "copy it again"),
     }
-    return [
-        f"{counted(len(found), advice[kind][0])}, first {found[0].path}; {advice[kind][1]}"
-        for kind, found in kinds.items()
-        if found
-    ]
+    lines = {kind: (len(found), found[0].path, *advice[kind]) for kind, found in kinds.items() if found}
+    return [f"{counted(n, noun)}{of}, first {first}; {todo}" for n, first, noun, of, todo in lines.values()]
+
+
+def _convert(tree: Tree, files: Sequence[File]) -> str:
+    """A command that survives blanks in names; ffmpeg would otherwise read the list of names as its own input."""
+    kinds = sorted({file.suffix for file in files})
+    tests = " -o ".join(f"-iname '*{kind}'" for kind in kinds)
+    found = rf"find {shlex.quote(os.fspath(tree.root))} -type f \( {tests} \) -print0"
+    each = 'ffmpeg -nostdin -i "$f" -ac 1 -ar 16000 "${f%.*}.wav"'
+    return f"convert, in bash: `{found} | while IFS= read -r -d '' f; do {each}; done`"

@@ -54,6 +54,7 @@ def later(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
     take["ood"] = [{"name": "later", **split, "rows": mine["test"]["rows"]}]
     (tiny / "take.yaml").write_text(yaml.safe_dump(take, sort_keys=False))
     monkeypatch.setenv("POST_SUPERB_CORPORA", str(tmp_path / "corpora.yaml"))
+    (tmp_path / "corpora.yaml").write_text("corpora:\n")
     # to the catalogue a corpus of a name that only a user's file may know is absent until it is there
     monkeypatch.setattr(catalogue, "_embedded", lambda corpus, suite: corpus == "tones")
 

@@ -49,5 +49,7 @@ def test_what_does_not_fit_the_disk_is_said(tiny: Path, capsys: pytest.CaptureFi
 def test_what_would_stop_the_run_stops_it_now(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["-u", "fbank", "-d", "asv", "--suite", "tiny", "--head", "nosuch", "--dry-run"]) == 2
     assert "no head 'nosuch'" in capsys.readouterr().err
-    assert main(["-u", "fbank", "-d", "asv,take", "--suite", "tiny", "--head", "xvector", "--dry-run"]) == 0
-    assert "fbank on take: cannot run: task take has no head 'xvector'" in capsys.readouterr().out
+    assert main(["-u", "fbank", "-d", "asv,take", "--suite", "tiny", "--head", "xvector", "--dry-run"]) == 2
+    said = capsys.readouterr()
+    assert "fbank on take: cannot run: task take has no head 'xvector'" in said.out
+    assert "fbank on asv (tiny), xvector" in said.out and "1 of 2 cells cannot run" in said.err

@@ -107,6 +107,13 @@ def test_your_rows_among_the_published_ones(results, tmp_path, make_run):
     assert build.main(["--check"], results) == 0
 
 
+def test_a_trial_is_marked_as_no_result(results, tmp_path, make_run):
+    make_run("my_model", change=lambda data: data.update(preset="trial"))
+    for path in show.user_tables(tmp_path / "runs", results):
+        found = {row["upstream"]: row["marks"] for row in rows(path) if row["source"] == "yours"}
+        assert found == {"my_model": "a trial: a few updates, no result"}
+
+
 def test_published_rows_keep_their_figures(results, tmp_path, make_run):
     make_run("my_model", base="whisper_tiny", strength=-9.0)
     show.user_tables(tmp_path / "runs", results)

@@ -51,6 +51,7 @@ def mine(disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def nobodys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "none.yaml").write_text("corpora:\n")
     monkeypatch.setenv("POST_SUPERB_CORPORA", str(tmp_path / "none.yaml"))
 
 

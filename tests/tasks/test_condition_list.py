@@ -29,6 +29,7 @@ def available(name: str) -> None:
 
 @pytest.fixture(autouse=True)
 def nobodys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "none.yaml").write_text("corpora:\n")
     monkeypatch.setenv("POST_SUPERB_CORPORA", str(tmp_path / "none.yaml"))
 
 

@@ -102,7 +102,10 @@ def test_from_the_csv_to_the_score_with_one_stanza(
         {"corpus": "my_calls", "split": "test"}]}]  # fmt: skip
     (tiny / "take.yaml").write_text(json.dumps(task))
     name, runtime = CellName("tiny", "take_ood", "fbank"), Runtime(out=tmp_path / "runs", cache=tmp_path / "cache")
-    assert main(["describe", "my_calls", "--suite", "tiny"]) == 0 and "calls.csv" in capsys.readouterr().out
+    assert main(["describe", "my_calls", "--suite", "tiny"]) == 0
+    said = capsys.readouterr().out
+    assert "calls.csv" in said and "rows: 6\n" in said and "columns: file, split, " in said
+    assert "  test: 6 rows, " in said and "speakers: " in said
     _, result = run_cell(name, runtime)
     assert result.splits["calls"].kind == "Z" and result.splits["calls"].scored == 6
     table(calls, *[line.replace(",take1,", ",,") for line in ROWS])

@@ -37,4 +37,5 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
         (tmp_path / "corpora.yaml").write_text("corpora:\n" + "".join(lines))
         return tmp_path / "corpora.yaml"
 
+    write()
     return write

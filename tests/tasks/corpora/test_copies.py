@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import miniature
@@ -77,8 +79,50 @@ def test_m4a_is_named_with_what_to_do(tmp_path: Path) -> None:
     root = tmp_path / "vox"
     (root / "dev" / "aac" / "id10001" / "AbCdEfGhIj0").mkdir(parents=True)
     (root / "dev" / "aac" / "id10001" / "AbCdEfGhIj0" / "00001.m4a").write_bytes(b"\0" * 64)
-    with pytest.raises(UserError, match=r"nothing of it found .*1 file that is not read here, first dev/aac.*ffmpeg"):
+    with pytest.raises(UserError, match=r"nothing .*\(1 file in a format that is not read here, first dev/aac.*ffmpeg"):
         got("voxceleb1", root, tmp_path)
+
+
+def test_the_command_for_m4a_survives_blanks_and_is_said_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With an ffmpeg that copies its input, a wav by another name here."""
+    root = miniature.voxceleb1(tmp_path / "vox celeb")
+    for path in list(root.glob("test/wav/**/*.wav")):
+        path.rename(path.with_suffix(".m4a"))
+    gaps = got("voxceleb1", root, tmp_path / "m").gaps
+    assert "12 files in a format that is not read here, first test/" in gaps[0]
+    assert "of the identification list not there" in "; ".join(gaps[1:])
+    (tmp_path / "bin").mkdir()
+    ffmpeg = tmp_path / "bin" / "ffmpeg"
+    ffmpeg.write_text('#!/bin/sh\n[ "$1 $2" = "-nostdin -i" ] && cp "$3" "$8"\n')
+    ffmpeg.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    subprocess.run(["bash", "-c", gaps[0].split("`")[1]], check=True)
+    for path in list(root.rglob("*.m4a")):
+        path.unlink()
+    assert not any("not there" in gap for gap in got("voxceleb1", root, tmp_path / "m").gaps)
+
+
+def test_a_web_page_in_place_of_a_list_is_named(tmp_path: Path) -> None:
+    root = miniature.voxceleb1(tmp_path / "vox")
+    (root / "veri_test.txt").write_text("\n<!DOCTYPE html>\n<html><body>Sign in</body></html>\n")
+    found = got("voxceleb1", root, tmp_path / "m")
+    with pytest.raises(UserError, match=r"veri_test.txt is a web page \(HTML\) and no list: verification \(task asv\)"):
+        found.trials("voxceleb1_o", [])
+
+
+def test_transcripts_that_are_empty_or_there_twice(tmp_path: Path) -> None:
+    root = miniature.librispeech(tmp_path / "ls")
+    first = root / "dev-clean" / "21" / "198" / "21-198.trans.txt"
+    first.write_text("21-198-0000 HELLO WORLD\n21-198-0001 \n21-198-0000 HELLO ONE\n")
+    found = got("librispeech", root, tmp_path / "m")
+    lines = "\n".join(found.gaps)
+    here = "dev-clean/21/198/21-198"
+    assert f"1 file without a text in its line in a .trans.txt, first {here}-0001.flac: left out" in lines
+    assert f"1 id with two texts, first 21-198-0000 in {here}.trans.txt: the first text is used" in lines
+    assert "without a line" not in lines
+    assert {u.id: u.text for u in found.rows if u.speaker == "ls-21"} == {"21-198-0000": "HELLO WORLD"}
 
 
 def test_missing_lists(tmp_path: Path) -> None:

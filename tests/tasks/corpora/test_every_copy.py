@@ -159,7 +159,7 @@ def test_audio_that_is_not_read_is_named(name: str, tmp_path: Path) -> None:
     root = MAKERS[name](tmp_path / "all")
     for path in [path for path in root.rglob("*") if path.suffix in AUDIO]:
         path.rename(path.with_suffix(".m4a"))
-    with pytest.raises(UserError, match=r"nothing of it found .* files? that (is|are) not read here|unpack"):
+    with pytest.raises(UserError, match=r"nothing of it found .* in a format that is not read here|unpack"):
         got(name, root, tmp_path / "m")
 
 
@@ -168,7 +168,7 @@ def test_audio_that_is_not_read_is_named(name: str, tmp_path: Path) -> None:
     [
         ("voxceleb1_eh", (), "no list_test_all2.txt: trials voxceleb1_e cannot be made; put it into the folder, from"),
         ("librispeech", ("librispeech-lexicon.txt",), "phone recognition (task pr) cannot run; get it from openslr"),
-        ("librispeech", ("19-198.trans.txt",), "2 files without a line in a .trans.txt: left out; unpack the archive"),
+        ("librispeech", ("19-198.trans.txt",), "2 files without a line in a .trans.txt, first train-clean-100/19/198/"),
         ("iemocap", ("Ses01F_impro01.txt",), ""),
     ],
 )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import miniature
+import miniature_ood
 import pytest
 
 from harness.cell import CellName, run_cell
-from harness.config import Runtime
+from harness.cli import main
+from harness.config import Rows, Runtime
 from harness.errors import UserError
 from tasks import catalogue
 
@@ -77,6 +81,58 @@ def test_ood_splits_without_a_folder_are_left_out_and_named(corpora: Path) -> No
     assert [split.name for split in task.ood] == ["noise", "telephone", "noise_room"]
     line, *_ = catalogue.left_out(["ks_ood", "ks", "asv_ood"], "superb")
     assert line.startswith("ks_ood: split v2 of corpus speech_commands_v2; no folder for it in ")
+    lines = catalogue.left_out(["asr_ood", "er_fold1_ood", "er_fold2_ood"], "superb")
+    several = "splits l2_arctic, l2_arabic, l2_chinese, l2_hindi, l2_korean, l2_spanish, l2_vietnamese"
+    assert any(line.startswith(f"asr_ood: {several} of corpus l2_arctic; ") for line in lines)
+    assert any(line.startswith("er_fold1_ood, er_fold2_ood: split emodb of corpus emodb; ") for line in lines)
+    assert sum("l2_" in line for line in lines) == sum("emodb" in line for line in lines) == 1
+
+
+def test_a_split_without_rows_says_what_to_do(tmp_path: Path, folders: Callable[..., Path]) -> None:
+    root, cv = miniature.librispeech(tmp_path / "ls"), miniature_ood.common_voice(tmp_path / "cv")
+    shutil.rmtree(root / "test-clean")
+    (tmp_path / "mine").mkdir()
+    miniature.sound(tmp_path / "mine" / "a.wav")
+    (tmp_path / "mine" / "a.csv").write_text("file,split\na.wav,test\n")
+    file = folders(librispeech=root, common_voice=cv, mine="{manifest: mine/a.csv}")
+    rows = catalogue.Corpora(tmp_path).rows
+    with pytest.raises(UserError, match="no split 'test-clean'; it has .*; get test-clean.tar.gz from https://www.open"):
+        rows([Rows(corpus="librispeech", split="test-clean")])
+    with pytest.raises(UserError) as caught:
+        rows([Rows(corpus="common_voice", split="train")])
+    said = f"option `splits: test` reads no other: write `options: {{splits: test train}}` in {file}"
+    assert said in str(caught.value)
+    with pytest.raises(UserError, match="no split 'dev'; it has test; write it into the column `split` of .*a.csv"):
+        rows([Rows(corpus="mine", split="dev")])
+
+
+def test_the_folds_are_described_together(corpora: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["describe", "er", "--suite", "superb"]) == 0
+    said = capsys.readouterr().out
+    assert "er (superb): 5 folds, a cell each: er_fold1, er_fold2, er_fold3" in said
+    assert [line.split()[:2] for line in said.splitlines() if line.startswith("er_fold")] == [
+        [fold, split] for fold in FOLDS for split in ("train", "dev", "test")
+    ]
+
+
+def test_a_class_that_the_in_domain_copy_lacks_stops_the_run(
+    tmp_path: Path, folders: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two = (miniature.speech_commands(tmp_path / f"v{n}", f"0.0{n}") for n in (1, 2))
+    shutil.rmtree(one / "speech_commands_test_set_v0.01" / "_silence_")
+    folders(speech_commands=one, speech_commands_v2=two)
+    line = ["--suite", "superb", "-u", "fbank", "--preset", "trial", "--out", str(tmp_path / "runs"), "--dry-run"]
+    assert main([*line, "-d", "ks_ood"]) == 2
+    said = capsys.readouterr().err
+    assert "split v2 (speech_commands_v2 test) has class '_silence_', which the in-domain test (speech_commands" in said
+    assert "complete it (`run.py validate --suite superb -d ks` says what a corpus lacks), or run `-d ks`" in said
+    assert main([*line, "-d", "ks"]) == 0
+
+
+def test_a_trial_is_said_to_be_no_result(corpora: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["--suite", "superb", "-u", "fbank", "-d", "ks", "--out", str(tmp_path / "runs"), "--preset", "trial"]
+    assert main(line) == 0
+    assert "preset trial: 1 cell of a few updates, to see a corpus go through, and no" in capsys.readouterr().out
 
 
 def test_a_missing_corpus_stops_a_cell_before_it_trains(folders: Callable[..., Path], tmp_path: Path) -> None:
@@ -105,9 +161,11 @@ def test_the_mean_of_the_folds_is_printed() -> None:
         return Path(), Some(upstream=upstream, splits={"test": split}, **names)
 
     cells = [cell(fold, 60.0 + number) for number, fold in enumerate(FOLDS)]
-    assert _over_folds("ks,er_ood", "superb", cells) == ["fbank on er, mean of 5 folds, seed 0: accuracy 62.00"]
-    assert _over_folds("er", "superb", cells[:4]) == [], "four folds are no cross-validation"
-    assert _over_folds("er", "superb", [*cells[:4], cell(FOLDS[4], 1.0, seed=1)]) == []
+    # of whatever was asked for: er, er_ood, all_ood, each fold by name
+    found = _over_folds("superb", [cell("ks", 1.0), *cells, cell("pr_frames", 1.0)])
+    assert found == ["fbank on er, mean of 5 folds, seed 0: accuracy 62.00"]
+    assert _over_folds("superb", cells[:4]) == [], "four folds are no cross-validation"
+    assert _over_folds("superb", [*cells[:4], cell(FOLDS[4], 1.0, seed=1)]) == []
 
 
 @pytest.mark.parametrize("name", ["asr", "asv", "er", "ks", "sid"])

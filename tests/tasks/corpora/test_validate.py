@@ -108,3 +108,53 @@ def test_the_command(trees: Path, folders: Callable[..., Path], capsys: pytest.C
     folders(iemocap=trees / "iemocap")
     assert main(["validate", "--suite", "superb"]) == 2
     assert main(["validate", "--suite", "mini"]) == 0
+
+
+def test_of_a_task_or_a_corpus_alone(
+    trees: Path, folders: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders(iemocap=trees / "iemocap", speech_commands=trees / "speech_commands")
+    assert main(["validate", "-d", "er,ks_ood"]) == 0, "mswc and the second release are wanted by OOD splits alone"
+    said = capsys.readouterr().out
+    listed = [line.split("  ")[0] for line in said.splitlines()[2:] if line and not line.startswith(" ")]
+    assert listed[:5] == ["iemocap", "mswc", "mswc_de", "speech_commands", "speech_commands_v2"]
+    assert "librispeech" not in said and "er_fold1_ood" not in said
+    assert main(["validate", "-d", "asr"]) == 2
+    assert main(["validate", "speech_commands"]) == 0
+    assert [(one.name, one.tasks) for one in whole.states("superb", of=["asr"], corpora=["iemocap", "mswc"])] == [
+        ("iemocap", [f"er_fold{k}" for k in range(1, 6)]), ("librispeech", ["asr"]), ("mswc", ["ks_ood"])
+    ]  # fmt: skip
+    assert main(["validate", "speech_commands", "emodb"]) == 2, "one that is named has to be there"
+    assert "emodb: missing" in capsys.readouterr().out
+    assert main(["validate", "emo_db"]) == 2
+    assert "unknown corpus 'emo_db'; did you mean emodb" in capsys.readouterr().err
+
+
+def test_a_class_without_a_row(tmp_path: Path, folders: Callable[..., Path]) -> None:
+    root = miniature.speech_commands(tmp_path / "sc")
+    folders(speech_commands=root)
+    assert not any("no row of" in line for line in states()["speech_commands"].lines)
+    shutil.rmtree(root / "speech_commands_test_set_v0.01" / "_silence_")
+    for path in root.glob("speech_commands_v0.01/*/*"):
+        if path.name[:8] in miniature.codes("dev", 1):
+            path.unlink()
+    lines = states()["speech_commands"].lines
+    assert "test: no row of class _silence_; complete the copy" in lines
+    assert any(line.startswith("dev: no row of 11 classes, _unknown_, down, go, left,") for line in lines)
+    assert any(line.startswith("nothing for dev_words; from speech_commands_v0.01.tar.gz of http") for line in lines)
+
+
+def test_a_session_without_labels(tmp_path: Path, folders: Callable[..., Path]) -> None:
+    root = miniature.iemocap(tmp_path / "iemocap")
+    shutil.rmtree(root / "Session3" / "dialog" / "EmoEvaluation")
+    folders(iemocap=root)
+    lines = states()["iemocap"].lines
+    assert lines[0].startswith("nothing for fold3_test")
+    assert any("no Session3/dialog/EmoEvaluation/*.txt: its 14 turns have no label, so fold3 has no test" in line
+               for line in lines)  # fmt: skip
+
+
+def test_splits_that_the_option_leaves_out_are_said(tmp_path: Path, folders: Callable[..., Path]) -> None:
+    folders(common_voice=miniature_ood.common_voice(tmp_path / "cv"))
+    state = states()["common_voice"]
+    assert state.verdict == "complete" and "train, dev not read, for the option is `splits: test`" in state.lines
