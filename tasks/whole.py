@@ -36,6 +36,9 @@ HOURS = 0.02
 """How far the hours may be from the published ones, which are rounded."""
 
 
+STOPS = "would stop a run"
+
+
 @dataclass
 class State:
     """One corpus, as a user has it. `lines` say what is short or odd and what to do."""
@@ -49,6 +52,8 @@ class State:
     hours: float = 0.0
     checksum: str = ""
     """Of the list of rows: the same for every complete copy, in any folder and lossless format."""
+    stops: bool = False
+    """A file was read that a run would stop at."""
 
 
 def needed(suite: str) -> dict[str, list[str]]:
@@ -103,12 +108,13 @@ def state(name: str, tasks: list[str], source: Source | None, full: bool) -> Sta
     if source.corpus is not None and not source.corpus.expected:
         # no counts say that what is missing was not wanted
         short += [gap for gap in prepared.gaps if gap not in prepared.harmless]
-    if full:
-        short += read_all(prepared)
+    read = read_all(prepared) if full else []
+    short += read
     said = [*short, *(gap for gap in prepared.gaps if gap not in short), *_not_asked(source)]
     found = State(name, tasks, "usable, with gaps" if short else "complete", said)
     if source.corpus is not None and source.corpus.layout_checked == NOT_CHECKED:
         found.lines.append(f"its expected layout was {NOT_CHECKED}: a line here may be ours to mend")
+    found.stops = any(line.startswith(STOPS) for line in read)
     found.rows, found.speakers = len(rows), len({u.speaker for u in rows} - {"", "-"})
     found.hours = sum(u.duration for u in rows) / 3600
     lines = "".join(f"{u.id}|{u.sha256}\n" for u in rows)
@@ -179,7 +185,7 @@ def read_all(prepared: Prepared) -> list[str]:
         done = progress(pool.map(_read_one, files.values()), f"{prepared.source.name}, whole files", len(files))
         found = dict(zip(files, done, strict=True))
     bad = [error for _, error in found.values() if error]
-    lines = [f"would stop a run: {error}" for error in bad[:5]]
+    lines = [f"{STOPS}: {error}" for error in bad[:5]]
     if bad:
         lines.append(f"{counted(len(bad), 'such file')}: copy them again, or list the ids under `leave_out:`")
     if prepared.source.corpus is None:  # a manifest has hashes of its own, which reading compared

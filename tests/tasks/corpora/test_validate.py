@@ -93,10 +93,15 @@ def test_full_finds_what_headers_hide(small: None, tmp_path: Path, folders: Call
     raw[-1] ^= 1
     other.write_bytes(raw)
     os.utime(other, ns=(kept.st_atime_ns, kept.st_mtime_ns))
-    lines = "\n".join(states(full=True)["iemocap"].lines)
+    found = states(full=True)["iemocap"]
+    assert found.stops and found.verdict == "usable, with gaps"
+    lines = "\n".join(found.lines)
     assert f"would stop a run: utterance {silent.stem}" in lines and "found silence" in lines
     assert f"content of 2 files changed, first {silent.relative_to(root)}" in lines
     assert states()["iemocap"].verdict == "complete", "headers alone do not show it"
+    assert main(["validate", "iemocap", "--suite", "superb"]) == 0
+    os.utime(other, ns=(kept.st_atime_ns, kept.st_mtime_ns + 1))
+    assert main(["validate", "iemocap", "--suite", "superb", "--full"]) == 2
 
 
 def test_the_command(trees: Path, folders: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
