@@ -111,6 +111,6 @@ def unheard(split: str, tested: Iterable[Utterance], train: Iterable[Utterance])
     if shared:
         raise UserError(
             f"split {split}: {counted(len(shared), 'speaker')} of its trials in train, first {shared[0]}; a head is "
-            "not tested on whom it was trained on: leave the split out, train on other speakers, or take --head cosine, "
-            "which trains nothing"
+            "not tested on whom it was trained on: leave the split out, train on other speakers, or take --head "
+            "cosine, which trains nothing"
         )
