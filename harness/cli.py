@@ -293,6 +293,8 @@ def _validate(argv: list[str]) -> int:
     from harness import validate
 
     tasks = task_names(args.downstream, args.suite) if args.downstream else []
+    for task in tasks:
+        resolve("tasks.catalogue:whole")(task, args.suite)  # an unknown one is said
     text, there = validate.report(args.suite, args.full, tasks, listed(",".join(args.corpus)) if args.corpus else [])
     print(text)
     return 0 if there else 2

@@ -15,15 +15,21 @@ from harness import audio
 from harness.errors import UserError
 
 _BLOCK = 4096
+KEPT = 0.99
+"""Of the samples that a header promises; some writers promise a few bytes too many."""
+_PIPED = 0x7FFF0000
+"""Lengths from here on are what writers to a pipe put, which cannot know theirs."""
 _PCM, _FLOAT, _ALAW, _ULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 _FIXED = {_PCM, _FLOAT, _ALAW, _ULAW}
 """Codings of which every frame takes the same bytes."""
 
 
 def length(path: str | Path) -> tuple[int, int]:
-    """(frames, rate in Hz) of a file. A WAV file cut short counts the frames that are there, as libsndfile does.
+    """(frames, rate in Hz) of a file. A WAV file that was written to a pipe, whose header could not know its length,
+    counts the frames that are there.
 
-    Raises UserError, in one line with the path, for a file that cannot be opened, is no audio or holds no samples."""
+    Raises UserError, in one line with the path, for a file that cannot be opened, is no audio or holds no samples, and
+    for a WAV file that ends before its header says."""
     try:
         handle = os.open(path, os.O_RDONLY)
         try:
@@ -33,14 +39,14 @@ def length(path: str | Path) -> tuple[int, int]:
             os.close(handle)
     except OSError as error:
         raise UserError(f"{path} cannot be opened ({error.strerror}); restore it") from None
-    found = _wav(start, size) if start[:4] == b"RIFF" else _flac(start) if start[:4] == b"fLaC" else None
+    found = _wav(start, size, path) if start[:4] == b"RIFF" else _flac(start) if start[:4] == b"fLaC" else None
     frames, rate = found or audio.length(path)
     if frames <= 0:
         raise UserError(f"{path}: wanted audio, found no samples; replace the file")
     return frames, rate
 
 
-def _wav(start: bytes, size: int) -> tuple[int, int] | None:
+def _wav(start: bytes, size: int, path: str | Path) -> tuple[int, int] | None:
     if start[8:12] != b"WAVE":
         return None
     place, rate, frame = 12, 0, 0
@@ -54,7 +60,10 @@ def _wav(start: bytes, size: int) -> tuple[int, int] | None:
             if coding not in _FIXED:
                 return None
         elif kind == b"data":
-            return (min(length, size - place) // frame, rate) if rate and frame else None
+            there = size - place
+            if there < KEPT * length and length < _PIPED:
+                raise UserError(f"{path} is cut short: {there:,} bytes of {length:,} are there; copy it again")
+            return (min(length, there) // frame, rate) if rate and frame else None
         place += length + length % 2
     return None
 

@@ -40,11 +40,17 @@ def test_chunks_before_the_samples(tmp_path: Path) -> None:
     assert length(path) == (100, 16000)
 
 
-def test_a_wav_cut_short_counts_what_is_there(tmp_path: Path) -> None:
+def test_a_wav_cut_short_is_told_from_one_written_to_a_pipe(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, np.zeros(1000), 16000)
-    path.write_bytes(path.read_bytes()[:1044])
-    assert length(path) == audio.length(path) == (500, 16000)
+    raw = path.read_bytes()
+    path.write_bytes(raw[:1044])
+    with pytest.raises(UserError, match=r"a.wav is cut short: 1,000 bytes of 2,000 are there; copy it again"):
+        length(path)
+    path.write_bytes(raw[:-2])  # a frame less than promised is some writer's way
+    assert length(path) == (999, 16000)
+    path.write_bytes(raw[:40] + struct.pack("<I", 0xFFFFFFFF) + raw[44:1044])
+    assert length(path) == (500, 16000)
 
 
 @pytest.mark.parametrize("raw", [b"", b"RIFF", b"fLaC", b"RIFF\0\0\0\0WAVEfmt ", b"no audio at all" * 100])

@@ -133,6 +133,8 @@ def test_of_a_task_or_a_corpus_alone(
     assert "emodb: missing" in capsys.readouterr().out
     assert main(["validate", "emo_db"]) == 2
     assert "unknown corpus 'emo_db'; did you mean emodb" in capsys.readouterr().err
+    assert main(["validate", "-d", "asv_odd"]) == 2
+    assert "unknown task 'asv_odd'; did you mean asv_ood" in capsys.readouterr().err
 
 
 def test_a_class_without_a_row(tmp_path: Path, folders: Callable[..., Path]) -> None:
