@@ -283,7 +283,8 @@ def _validate(argv: list[str]) -> int:
     parser = _parser(
         "validate",
         "Are the corpora of a suite in your folders, and whole? Exit status: 0, or 2 where one is missing that an "
-        "in-domain\ntask wants or that is named here; gaps, and what only an OOD split wants, leave it 0.",
+        "in-domain\ntask wants or that is named here, or where --full read a file that a run would stop at; gaps, and "
+        "what only\nan OOD split wants, leave it 0.",
     )
     parser.add_argument("corpus", nargs="*", help="names of corpora, to look at these alone")
     parser.add_argument("-d", "--downstream", help="tasks with commas, to look at their corpora alone")
