@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.errors import UserError
 from harness.results import RESULT, atomic_write
+from harness.wording import TRIAL
 from leaderboard.cells import PUBLISHED, Cell, check_groups, read_cell, read_root, without_duplicates
 from leaderboard.s3prl_practice import COLUMN
 
@@ -25,11 +26,15 @@ def add(run: Path, results: Path) -> str:
 
     Predictions go along for the first seed (0, recipe seed 0) only, reference tables once for all results. A published
     cell with the same figures gets that of s3prl's practice where only the run has it. Raises UserError for an
-    unfinished, altered or partial run, one from a changed working tree, one whose cell is published with other figures,
-    and one that cannot be ranked with the published rows."""
+    unfinished, altered or partial run, a trial, one from a changed working tree, one whose cell is published with
+    other figures, and one that cannot be ranked with the published rows."""
     cell = read_cell(run, PUBLISHED)
     if not cell.predictions:
         raise UserError(f"{run} has no predictions, so its figures cannot be verified; run the cell again")
+    if cell.result.preset == TRIAL:
+        raise UserError(
+            f"{run} has the preset `{TRIAL}`, whose scores are no result; run the cell with another and add that"
+        )
     if cell.result.provenance.dirty:
         raise UserError(
             f"{run} was made from a working tree with uncommitted changes; commit them, run the cell again and add that"

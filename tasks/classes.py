@@ -8,19 +8,27 @@ from typing import Any
 from harness.config import Rows, Task
 from harness.contracts import SplitData
 from harness.errors import UserError
+from harness.progress import note
 from harness.wording import counted
+from tasks.csv_rows import few
 
 
 def check(task: Task, data: Any, with_ood: bool) -> None:
     """Raises UserError where a head would be trained or chosen on fewer than two classes, and for a class of a split of
-    kind Z that the in-domain test lacks, whose drop could not be told. `data`: a `tasks.catalogue:Data`."""
+    kind Z that the in-domain test lacks, whose drop could not be told. Where the in-domain test lacks a class that is
+    trained, a line says so: the score is of clips of fewer classes than a paper's. `data`: a
+    `tasks.catalogue:Data`."""
     if task.kind != "classification":
         return
     for name in ("train", "dev"):
         _several(task, data, name, data.named(name), getattr(task, name).rows)
+    trained, inside = _classes(data.named("train")), _classes(data.named("test"))
+    if lost := trained - inside:
+        scored = f"the score is of clips of the other {len(trained) - len(lost)}; {_mend(task, data)}"
+        where = f"{len(lost)} of {len(trained)} classes ({few(lost)}) are not in the test ({_of(task.test.rows)})"
+        note(f"{task.task}: {where}, so {scored}")
     if not with_ood:
         return
-    inside = _classes(data.named("test"))
     for split in task.ood:
         if split.kind == "R" and split.train and split.dev:
             for name, part in (("train", split.train), ("dev", split.dev)):

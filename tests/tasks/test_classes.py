@@ -59,8 +59,11 @@ def test_a_class_that_the_in_domain_test_lacks(
 ) -> None:
     few = {"rows": [{"corpus": "tones", "ids": "few"}]}
     wide = {"name": "wide", "kind": "Z", "shift": "a class more", "rows": [{"corpus": "tones", "split": "test"}]}
+    assert "take: " not in capsys.readouterr().err
     rewritten(tiny, test=few, ood=[wide])
     cell(tmp_path, "take")
+    told = "take: 1 of 3 classes (take2) are not in the test (tones few), so the score is of clips of the other 2; "
+    assert told + "correct its rows" in capsys.readouterr().err
     said = "split wide (tones test) has class 'take2', which the in-domain test (tones few) lacks; correct its rows"
     with pytest.raises(UserError) as caught:
         cell(tmp_path, "take_ood")
