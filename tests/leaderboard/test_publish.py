@@ -64,7 +64,7 @@ def two_in_domain(data):
     "options,message",
     [
         ({"dirty": True}, "uncommitted changes"),
-        ({"upstream": "other", "change": lambda data: data.update(preset="trial")}, "`trial`, whose scores are no result"),
+        ({"upstream": "other", "change": lambda data: data.update(preset="trial")}, "`trial`, whose scores are no"),
         ({"strength": 0.7}, "published with other figures"),
         ({"upstream": "other", "splits": dict(list(SPLITS.items())[:3])}, "partial cell"),
         (
