@@ -22,7 +22,7 @@ import argparse  # noqa: E402
 from harness.cost_record import Record  # noqa: E402
 from harness.errors import UserError  # noqa: E402
 from harness.results import atomic_write  # noqa: E402
-from leaderboard import costs, families, overview, page, publish, tables  # noqa: E402
+from leaderboard import columns, costs, families, overview, page, publish, tables  # noqa: E402
 from leaderboard.cells import Cell, collect  # noqa: E402
 
 RESULTS = HERE / "results"
@@ -44,7 +44,8 @@ def outputs(
         who = {"families": families.suites(cells, found), "pictures": families.titles(list(pictures)),
                "drawn": pictures, "costs": families.cost_lines(found["cost.csv"])}  # fmt: skip
         files |= {"heads.csv": page.to_csv(heads), **{name: page.to_csv(table) for name, table in found.items()}}
-        files |= pictures | page.to_markdown(tasks, suites, who)
+        every = {"leaderboard.csv": leaderboard, "ood.csv": ood, "heads.csv": heads} | found
+        files |= pictures | page.to_markdown(tasks, suites, who, columns.lines(every))
         files["index.html"] = page.to_html(tasks, suites, who)
     return files
 
@@ -80,7 +81,7 @@ def stale(results: Path, out_dir: Path) -> list[str]:
     found += [f"{name} (no published row is drawn there: delete it)" for name in drawn if name not in wanted]
     needed = {path for cell in cells for path in cell.references.values()}
     unused = sorted(set((results.parent / "references").glob("*.csv.gz")) - needed)
-    return found + [f"references/{path.name} (no result needs it)" for path in unused]
+    return found + [f"references/{path.name} (no result needs it: delete it)" for path in unused]
 
 
 def main(argv: Sequence[str] | None = None, results: Path = RESULTS) -> int:

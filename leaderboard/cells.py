@@ -39,6 +39,8 @@ from harness.wording import counted
 from leaderboard import s3prl_practice
 
 PUBLISHED, YOURS = "published", "yours"
+FIRST = 0, 0
+"""Head seed and recipe seed of the cells that are published with their predictions."""
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.+@:-]*$")
 GroupKey = tuple[str, str, str, str]
 """suite, task, head, preset: what is ranked together."""
@@ -108,7 +110,7 @@ def check_names(result: RunResult, where: Path) -> None:
     for what, name in named.items():
         if not NAME.match(name):
             raise UserError(f"{where}: a {what} name of letters, digits and _.+@:- wanted, found {name!r}")
-    if result.task.lower() in ("readme", "selectivity"):
+    if result.task.lower() in ("readme", "selectivity", "columns"):
         raise UserError(f"{where}: a task name wanted, found {result.task!r}, the name of another page; rename it")
 
 
@@ -140,9 +142,7 @@ def _read_cell(folder: Path, source: str, shared_references: Path | None, stamp:
         _check_split(cell, name, split, shared_references)
     if cell.predictions and len(cell.predictions) != len(result.splits):
         lacking = sorted(set(result.splits) - set(cell.predictions))
-        raise UserError(
-            f"{folder}: predictions of every split wanted, none for {', '.join(lacking)}; run the cell again"
-        )
+        raise UserError(f"{folder}: predictions of every split wanted, none for {', '.join(lacking)}; run it again")
     for name, split in result.splits.items():
         _check_shared(cell, name, split)
         s3prl_practice.check(result, name, f"{folder}, split {name}")
@@ -261,7 +261,11 @@ def read_root(root: Path, source: str, under: str = "") -> list[Cell]:
     passed over."""
     shared = root.parent / "references" if source == PUBLISHED else None
     folders = sorted(path.parent for path in (root / under).rglob(RESULT)) if (root / under).is_dir() else []
-    return [read_cell(folder, source, shared) for folder in folders]
+    cells = [read_cell(folder, source, shared) for folder in folders]
+    for cell in cells if source == PUBLISHED else []:
+        if (cell.result.seed, cell.result.recipe_seed) == FIRST and not cell.predictions:
+            raise UserError(f"{cell.folder}: the first seed's predictions wanted, found none; put them back")
+    return cells
 
 
 def without_duplicates(cells: list[Cell]) -> list[Cell]:
@@ -302,14 +306,15 @@ def _mismatch(cell: Cell, other: Cell, prints: dict[tuple[str, ...], Cell]) -> s
     mine, theirs = cell.result.splits, other.result.splits
     if cell.source == PUBLISHED and set(mine) != set(theirs):
         differ = ", ".join(sorted(set(mine) ^ set(theirs)))
-        return f"{cell.folder} or {other.folder} is a partial cell, only one has {differ}; run it again with all splits"
+        less, more = sorted((cell, other), key=lambda one: len(one.result.splits))
+        lacking = f"{less.folder} is a partial cell, {differ} of {more.folder} not in it"
+        return f"{lacking}; run it again with `-d {cell.result.task}_ood`"
     for name in sorted(set(mine) & set(theirs)):
         if mine[name].references_sha256 != theirs[name].references_sha256 or mine[name].kind != theirs[name].kind:
             return f"{cell.folder} and {other.folder} were scored on different lists of {name}; run the older one again"
     if cell.result.metric != other.result.metric:
-        return (
-            f"{cell.folder} reports {cell.result.metric}, {other.folder} {other.result.metric}; run the older one again"
-        )
+        one, two = cell.result.metric, other.result.metric
+        return f"{cell.folder} reports {one}, {other.folder} {two}; run the older one again"
     twin = prints.setdefault((*cell.key[:-2], str(cell.result.recipe_seed)), cell)
     if twin.result.upstream.fingerprint != cell.result.upstream.fingerprint:
         return f"{cell.folder} and {twin.folder} are seeds of one row but of different weights; run the older one again"

@@ -27,7 +27,8 @@ from harness.uncertainty import percentile_interval
 from leaderboard.aspects import own_training, trained_for
 from leaderboard.cells import PUBLISHED, Cell, GroupKey
 from leaderboard.exposure import exposure
-from leaderboard.tables import NO_INTERVAL, Range, Row, Values, backbone_name, find, rows_of
+from leaderboard.intervals import NO_INTERVAL, Range
+from leaderboard.tables import Row, Values, backbone_name, find, rows_of
 
 HEADROOM = 1 / 3
 """Below this share of the way from chance to no error the backbone counts as near chance."""
@@ -56,10 +57,16 @@ def comparable(cell: Cell) -> bool:
     return metric_named(cell.result.metric).unit == "%"
 
 
-def replicates(cell: Cell, split: str) -> npt.NDArray[np.float64] | None:
-    """The error in each draw; None without predictions or with too few speakers."""
-    found = cell.replicates.get(split)
-    return None if found is None else error(cell, found)
+def replicates(row: Row, split: str, mean_error: float | None = None) -> npt.NDArray[np.float64] | None:
+    """The error in each draw, moved as `leaderboard/intervals.py` says to the mean over the seeds or to `mean_error`;
+    None without predictions or with too few speakers."""
+    found = row.first.replicates.get(split)
+    if found is None:
+        return None
+    alone = error(row.first, row.first.result.splits[split].metrics[row.first.result.metric])
+    wanted = error(row.first, row.score(split)) if mean_error is None else mean_error
+    moved: npt.NDArray[np.float64] = np.maximum(error(row.first, found) + (wanted - alone), 0.0)
+    return moved
 
 
 def chance_error(cell: Cell, split: str) -> float:
@@ -84,7 +91,7 @@ def _chance(references: Path, kind: str) -> float:
 def near_chance(row: Row, split: str) -> bool:
     """Whether errors are fewer than chance's by less than a third, or their interval reaches chance."""
     cell, chance = row.first, chance_error(row.first, split)
-    drawn = replicates(cell, split)
+    drawn = replicates(row, split)
     reaches = drawn is not None and percentile_interval(drawn).high >= chance
     return reaches or error(cell, row.score(split)) > (1 - HEADROOM) * chance
 
@@ -127,15 +134,14 @@ def contrast(row: Row, backbone: Row, split: str) -> Contrast:
         theirs = mean(same[cell.result.seed] for cell in both)
     else:
         mine, theirs = row.score(split), backbone.score(split)
-    a, b = row.first, backbone.first
-    absolute, relative = _ranges(a, b, split)
-    return Contrast(error(a, mine), error(b, theirs), absolute, relative)
+    mine, theirs = error(row.first, mine), error(backbone.first, theirs)
+    return Contrast(mine, theirs, *_ranges(row, backbone, split, mine, theirs))
 
 
-def _ranges(a: Cell, b: Cell, split: str) -> tuple[Range, Range]:
-    if split not in a.replicates or split not in b.replicates:
+def _ranges(row: Row, backbone: Row, split: str, mine: float, theirs: float) -> tuple[Range, Range]:
+    if split not in row.first.replicates or split not in backbone.first.replicates:
         return (None, None), (None, None)
-    drawn, below = replicates(a, split), replicates(b, split)
+    drawn, below = replicates(row, split, mine), replicates(backbone, split, theirs)
     if drawn is None or below is None:
         return (NO_INTERVAL, NO_INTERVAL), (NO_INTERVAL, NO_INTERVAL)
     found = percentile_interval(below - drawn)

@@ -16,7 +16,7 @@ COST = [
     *("upstream", "family", "base", "level", "dim", "parameters", "added_parameters", "macs_per_second"),
     *("added_macs_per_second", "real_time_factor", "time_ratio", "peak_memory_mb", "idle_memory_mb"),
     *("training_seconds", "training_hours", "training_clips", "training_speakers", "training_sentences"),
-    *("training_data", "device", "threads"),
+    *("training_data", "device", "threads", "as_scored"),
 ]
 
 
@@ -27,6 +27,8 @@ def read(folder: Path) -> dict[str, Record]:
         record = load(path)
         if path.stem != record.upstream.replace(":", "_"):
             raise UserError(f"{path}: its own record wanted, found that of {record.upstream}; measure it again")
+        if record.provenance.dirty:
+            raise UserError(f"{path} was measured in a tree with uncommitted changes; commit them and measure it again")
         found[record.upstream] = record
     return found
 
@@ -34,8 +36,10 @@ def read(folder: Path) -> dict[str, Record]:
 def table(cells: Sequence[Cell], records: Mapping[str, Record]) -> pd.DataFrame:
     """One row a published upstream, backbones first; what was not measured is empty."""
     firsts: dict[str, Cell] = {}
+    scored: set[tuple[str, str]] = set()
     for cell in cells:
         if cell.source == PUBLISHED:
+            scored.add((cell.result.upstream.name, cell.result.upstream.fingerprint))
             kept = firsts.setdefault(cell.result.upstream.name, cell)
             firsts[cell.result.upstream.name] = min(kept, cell, key=lambda one: one.key)
 
@@ -44,6 +48,9 @@ def table(cells: Sequence[Cell], records: Mapping[str, Record]) -> pd.DataFrame:
         return family != "backbones", family, name
 
     lines = [_line(firsts[name], firsts, records) for name in sorted(firsts, key=order)]
+    for line in lines:
+        if record := records.get(line["upstream"]):
+            line["as_scored"] = "yes" if (record.upstream, record.fingerprint) in scored else "no"
     return pd.DataFrame([[line.get(name) for name in COST] for line in lines], columns=COST, dtype=object)
 
 

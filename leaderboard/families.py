@@ -23,7 +23,8 @@ PICTURES = {
 FAMILY_NOTES = [
     "Selectivity is the share of its backbone's errors that a stream takes away under the same head, in-domain: "
     "(backbone's − its) / backbone's. The error is 100 − accuracy, EER, PER or WER; means over the seeds that "
-    "both have, intervals as everywhere, paired on the same draws of speakers.",
+    "both have, intervals as everywhere, paired on the same draws of speakers; n/a also where the backbone makes no "
+    "error in some draw.",
     "Near chance: the backbone has less than a third of the way from chance to no error behind it, or its "
     "interval reaches chance, so little of what a stream gains there is about the backbone. Chance is an EER of "
     "50 %; the most frequent class of the test; nothing said, for words and phones (100 %).",
@@ -33,16 +34,21 @@ FAMILY_NOTES = [
     "each makes no error on its own and is at chance on the other's; 0: neither knows more of its own; −1: "
     "swapped. Hard tasks and weak heads keep it from 1, and it hangs on which tasks both streams have; so it "
     "stands beside two random projections to the same sizes, of the same input or of the mean of the backbone's "
-    "states, on the tasks that all four have, and once more on the tasks that every pair of the suite has.",
+    "states, on the tasks that all four have, and once more on the tasks that every pair of the suite has. Two draws "
+    "of one size are alike but for chance, so theirs is 0 but for the draw: it tells how far from 0 that alone goes.",
     "† the test shares a corpus, speakers, sentences or recordings with what the upstream was trained on; the "
     "CSVs say which, and where that is unknown. Speakers and sentences are counted from the manifests by "
     "`harness/cost.py`.",
     "Which tasks a stream was trained for follows from its name: speaker is ASV and SID, content and text are KS, "
-    "PR and ASR, emotion is ER, a task's own name that task; else from the labels that its card names.",
+    "PR and ASR, emotion is ER, a task's own name that task; else from the labels that its card names. So a family "
+    "that names the aspect has more tasks to gain at than one that names the task. The three columns are means over "
+    "tasks of the relative change, those near chance too; a task that loses is 0 in the gain elsewhere, and the other "
+    "way about. They have no interval.",
     "Cost is measured by `harness/cost.py` on noise of 10 s. Multiply-adds are those of products of matrices, "
     "convolutions and attention; seconds are of one core, the ratio to the backbone's in the same process; the "
     "peak of memory has Python and torch in it. The time of the post-training is computed from ten updates of each "
-    "training, made again. An empty field was not measured or cannot be known.",
+    "training, made again. An empty field was not measured or cannot be known; ‡ what was measured is not the very "
+    "code and weights that were scored.",
 ]
 
 

@@ -15,9 +15,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.metrics import METRICS, Metric
-from leaderboard import s3prl_practice
+from leaderboard import columns, s3prl_practice
 from leaderboard.families import FAMILY_NOTES
-from leaderboard.tables import FURTHER, NO_INTERVAL
+from leaderboard.intervals import NO_INTERVAL
+from leaderboard.tables import FURTHER
 
 DECIMALS = 4
 FAMILIES = "selectivity.md"
@@ -30,8 +31,9 @@ KINDS = {
     "C": "C: the in-domain test set under a corruption",
 }
 NOTES = [
-    "Intervals are 95 % percentile intervals of a bootstrap over speakers, 1,000 draws, from the predictions of the "
-    "first seed; “n/a” stands where there are fewer than 8 speakers. Values are means over seeds.",
+    "Values are means over seeds. Intervals are 95 % percentile intervals of a bootstrap over speakers, 1,000 draws, "
+    "from the predictions of the first seed, moved to that mean: what seeds differ by is the column std, not in them. "
+    "“n/a” stands where there are fewer than 8 speakers.",
     "The difference is this row minus its own backbone, paired on the same trials and draws: against the learned mix "
     "of layers under a trained head, against the single layer that dev picks (“+dev”) under the training-free cosine.",
     "Drop is how much worse the score is out of domain, positive for worse; the relative drop is its ratio to the "
@@ -215,14 +217,16 @@ def markdown_cell(value: Any) -> str:
 
 
 def to_markdown(
-    found: dict[str, dict[str, Any]], suites: list[dict[str, Any]], who: dict[str, Any]
+    found: dict[str, dict[str, Any]], suites: list[dict[str, Any]], who: dict[str, Any], words: list[dict[str, str]]
 ) -> dict[str, bytes]:
-    """The overview, README.md, the page on families and a page a task, by name. `found` as `tasks` gives it, `suites`
-    as `overview`; `who`: the `families`, `pictures` (`drawn`: their SVG) and `costs` of `leaderboard/families.py`."""
+    """The overview, README.md, the page on families, a page a task and that on the columns, by name. `found` as `tasks`
+    gives it, `suites` as `overview`; `who`: the `families`, `pictures` (`drawn`: their SVG) and `costs` of
+    `leaderboard/families.py`; `words` as `leaderboard/columns.py` gives them."""
     environment = _environment(html=False)
     pages = {"README.md": environment.get_template("overview.md.j2").render(tasks=found, suites=suites, **who)}
     if who["families"]:
         pages[FAMILIES] = environment.get_template("selectivity.md.j2").render(**who)
+    pages[columns.PAGE] = environment.get_template(f"{columns.PAGE}.j2").render(columns=words)
     template = environment.get_template("tables.md.j2")
     pages |= {f"{task}.md": template.render(task=task, **parts) for task, parts in found.items()}
     return {name: text.encode() for name, text in pages.items()}

@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.errors import UserError
 from harness.results import RESULT, atomic_write
 from harness.wording import TRIAL
-from leaderboard.cells import PUBLISHED, Cell, check_groups, read_cell, read_root, without_duplicates
+from leaderboard.cells import FIRST, PUBLISHED, Cell, check_groups, read_cell, read_root, without_duplicates
 from leaderboard.s3prl_practice import COLUMN
 
 
@@ -37,7 +37,8 @@ def add(run: Path, results: Path) -> str:
         )
     if cell.result.provenance.dirty:
         raise UserError(
-            f"{run} was made from a working tree with uncommitted changes; commit them, run the cell again and add that"
+            f"{run} was made from a working tree with uncommitted changes; commit them, delete that folder (a finished "
+            "run is only read), run the cell and add it"
         )
     published = read_root(results, PUBLISHED)
     target = destination(cell, results)
@@ -48,6 +49,7 @@ def add(run: Path, results: Path) -> str:
                 return f"already published, with the same figures: {target.relative_to(results.parent)}"
             if twin.as_s3prl is None:
                 return _add_to(twin, cell, [one for one in published if one is not twin], results)
+        check_groups(without_duplicates([*(one for one in published if one is not twin), cell]))
         raise UserError(
             f"{run}: its cell is published with other figures in {twin.folder}; remove one or the other first"
         )
@@ -76,7 +78,7 @@ def _copy(cell: Cell, target: Path, references: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(dir=target.parent, prefix=".adding-"))
         building.chmod(0o755)
-        if (cell.result.seed, cell.result.recipe_seed) == (0, 0):
+        if (cell.result.seed, cell.result.recipe_seed) == FIRST:
             for path in cell.predictions.values():
                 atomic_write(building / "predictions" / path.name, path.read_bytes())
         atomic_write(building / RESULT, (cell.folder / RESULT).read_bytes())

@@ -28,8 +28,9 @@ from harness.uncertainty import percentile_interval
 from leaderboard.aspects import TASKS, WHAT, WHO, aspects, rest, side, words
 from leaderboard.cells import Cell
 from leaderboard.contrast import CONTROL, chance_error, comparable, error, pairs, replicates, role
+from leaderboard.intervals import NO_INTERVAL, Range
 from leaderboard.overview import Board, boards
-from leaderboard.tables import NO_INTERVAL, Range, Row, Values
+from leaderboard.tables import Row, Values
 
 Skill = Mapping[str, tuple[float, Any]]
 """By task: the skill, and in each draw (draws,), None where there are too few speakers, or `MISSING` predictions."""
@@ -139,7 +140,7 @@ def streams(group: Sequence[Board]) -> list[Stream]:
             value = float(skill(error(cell, row.score(cell.id_split)), chance))
             drawn: Any = MISSING
             if cell.id_split in cell.replicates:
-                errors = replicates(cell, cell.id_split)
+                errors = replicates(row, cell.id_split)
                 drawn = None if errors is None else skill(errors, chance)
             known.skills[board.task] = value, drawn
     return [found[name] for name in sorted(found)]

@@ -19,8 +19,9 @@ from harness.results import RESULT, RunResult, load_result
 from leaderboard import s3prl_practice
 from leaderboard.build import RESULTS, build
 from leaderboard.cells import PUBLISHED, YOURS, Cell, check_groups, read_cell, read_root, without_duplicates
+from leaderboard.intervals import drop_range, interval_of
 from leaderboard.page import items, number, plain, signed, span
-from leaderboard.tables import Values, drop_of, drop_range, find, interval_of, rows_of
+from leaderboard.tables import Values, drop_of, find, rows_of
 
 BESIDE = ("", "+last", "+dev", "+input")
 """A backbone's own rows that are shown beside a run: learned mix, last layer, dev's layer, the projection's input."""

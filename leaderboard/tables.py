@@ -10,15 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-from harness.uncertainty import drop_interval, percentile_interval
 from harness.wording import TRIAL
 from leaderboard import s3prl_practice
 from leaderboard.cells import Cell, GroupKey
+from leaderboard.intervals import Range, difference_interval, drop_range, interval_of
 
-NO_INTERVAL = "n/a"
 OUR_EXTENSION = "our extension"
 """Said in an upstream's note where it goes beyond the published method."""
-Range = tuple[float | str | None, float | str | None]
 Values = dict[str, Any]
 
 _WHO = ["upstream", "family", "base", "level"]
@@ -121,30 +119,17 @@ class Row:
         inside = self.score(self.first.id_split) if shared is None else shared
         return drop_of(inside, self.score(split), self.higher_is_better)
 
+    def offset(self, split: str) -> float:
+        """How far the mean over the seeds lies from the score of the cell whose predictions give the intervals."""
+        return self.score(split) - self.first.result.splits[split].metrics[self.first.result.metric]
+
     def interval(self, split: str) -> Range:
-        return interval_of(self.first, split)
+        return interval_of(self.first, split, self.offset(split))
 
-
-def interval_of(cell: Cell, split: str) -> Range:
-    """Low and high; "n/a" below 8 speakers; empty where the predictions are not kept."""
-    if split not in cell.replicates:
-        return None, None
-    values = cell.replicates[split]
-    if values is None:
-        return NO_INTERVAL, NO_INTERVAL
-    found = percentile_interval(values)
-    return found.low, found.high
-
-
-def difference_interval(a: Cell, b: Cell, split: str) -> Range:
-    """Of a minus b on the same trials, in the same draws."""
-    if split not in a.replicates or split not in b.replicates:
-        return None, None
-    first, second = a.replicates[split], b.replicates[split]
-    if first is None or second is None:
-        return NO_INTERVAL, NO_INTERVAL
-    found = percentile_interval(first - second)
-    return found.low, found.high
+    def drop_interval(self, split: str) -> Range:
+        """Of `drop`."""
+        alone = Row([self.first])
+        return drop_range(self.first, split, self.drop(split) - alone.drop(split))
 
 
 def difference(row: Row, backbone: Row, split: str) -> float:
@@ -155,25 +140,6 @@ def difference(row: Row, backbone: Row, split: str) -> float:
     if not both:
         return row.score(split) - backbone.score(split)
     return mean(cell.result.splits[split].metrics[metric] - same[cell.result.seed] for cell in both)
-
-
-def drop_range(cell: Cell, split: str) -> Range:
-    """Of the drop (positive = worse), paired where the splits share speakers; from the in-domain score on the split's
-    own classes where it has fewer."""
-    if not {cell.id_split, split} <= set(cell.replicates):
-        return None, None
-    inside, outside = cell.replicates[cell.id_split], cell.replicates[split]
-    if inside is None or outside is None:
-        return NO_INTERVAL, NO_INTERVAL
-    names, others = cell.speakers[cell.id_split], cell.speakers[split]
-    if not cell.result.splits[split].id_shared and (names == others or not names & others):
-        found = percentile_interval(outside - inside)
-    else:
-        some = drop_interval(cell.result.metric, *cell.inside_of(split), *cell.tables(split))
-        if some is None:
-            return NO_INTERVAL, NO_INTERVAL
-        found = some
-    return (-found.high, -found.low) if cell.result.higher_is_better else (found.low, found.high)
 
 
 def drop_of(inside: float, outside: float, higher_is_better: bool) -> float:
@@ -260,10 +226,12 @@ def _common(row: Row, rows: Sequence[Row], split: str) -> Values:
         values[name] = mean(further) if further else None
     backbone = find(rows, backbone_name(row.first), row.source)
     if backbone is not None and backbone.has(split):
-        low, high = difference_interval(row.first, backbone.first, split)
+        found = difference(row, backbone, split)
+        alone = row.score(split) - row.offset(split) - (backbone.score(split) - backbone.offset(split))
+        low, high = difference_interval(row.first, backbone.first, split, found - alone)
         values |= {
             "backbone": backbone.name,
-            "difference": difference(row, backbone, split),
+            "difference": found,
             "difference_low": low,
             "difference_high": high,
         }
@@ -294,7 +262,7 @@ def _ood_values(row: Row, rows: Sequence[Row], split: str) -> Values:
     values["ood_low"], values["ood_high"] = row.interval(split)
     if scored.kind != "R":
         values["drop"] = row.drop(split)
-        values["drop_low"], values["drop_high"] = drop_range(cell, split)
+        values["drop_low"], values["drop_high"] = row.drop_interval(split)
         values["id_shared"] = row.id_shared(split)
         base = values["id"] if values["id_shared"] is None else values["id_shared"]
         values["relative_drop"] = values["drop"] / base if base else None

@@ -19,11 +19,11 @@ ENCODING = {"seconds": 10.0, "repeats": 7, "parameters": 1000, "macs_per_second"
             "time_ratio": 1.25, "peak_memory_mb": 500.0, "idle_memory_mb": 300.0}  # fmt: skip
 
 
-def record(upstream, overlaps=None, **encoding):
+def record(upstream, overlaps=None, dirty=False, fingerprint="f", **encoding):
     trained = Training(data=["d"], checkpoints=["c"], clips=9, hours=0.25, speakers=3, sentences=4)
-    provenance = {"commit": "abc", "dirty": False, "packages": {}, "python": "3", "platform": "p", "device": "cpu",
+    provenance = {"commit": "abc", "dirty": dirty, "packages": {}, "python": "3", "platform": "p", "device": "cpu",
                   "threads": 1, "started": "2026-01-01T00:00:00Z", "seconds": {}, "peak_memory_mb": 1.0}  # fmt: skip
-    return Record(upstream=upstream, fingerprint="f", encoding=Encoding(**ENCODING | encoding),
+    return Record(upstream=upstream, fingerprint=fingerprint, encoding=Encoding(**ENCODING | encoding),
                   training=trained if overlaps is not None else None, overlaps=overlaps,
                   provenance=provenance)  # fmt: skip
 
@@ -43,7 +43,8 @@ def families(tmp_path_factory, shared_cache):
                 for seed in (0, 1) if task == "ks" else (0,):
                     write_run(folder / f"{task}-{name}-{seed}", name, task=task, head="h", seed=seed,
                               strength=strength, **fields)  # fmt: skip
-        save(folder.parent / "costs", record("whisper_tiny", macs_per_second=4_000_000, time_ratio=None))
+        below = record("whisper_tiny", fingerprint="whisper_tiny 0", macs_per_second=4_000_000, time_ratio=None)
+        save(folder.parent / "costs", below)
         save(folder.parent / "costs", record("icl_speaker", {}, macs_per_second=5_000_000))
         build.build([folder], folder.parent)
     return folder
@@ -67,11 +68,12 @@ def test_a_cell_of_selectivity(families):
     assert found["selectivity"] == f"{(below - own) / below:.4f}"
     assert (found["error"], found["backbone_error"]) == (f"{own:.4f}", f"{below:.4f}")
     drawn = []
-    for name in ("icl_speaker", "whisper_tiny"):
+    for name, moved_to in (("icl_speaker", own), ("whisper_tiny", below)):
         folder = families / f"ks-{name}-0"
         tables = (read_predictions(folder / "predictions" / "test.jsonl.gz"),
                   read_references(folder / "references" / "test.csv.gz"))  # fmt: skip
-        drawn.append(100 - uncertainty.replicates("accuracy", *tables).values)
+        first_seed = 100 - uncertainty.replicates("accuracy", *tables).values
+        drawn.append(first_seed + moved_to - errors(families, "ks", name))
     low, high = np.percentile((drawn[1] - drawn[0]) / drawn[1], [2.5, 97.5])
     assert (found["low"], found["high"]) == (f"{low:.4f}", f"{high:.4f}")
     assert float(found["low"]) < float(found["selectivity"]) < float(found["high"])
@@ -173,6 +175,9 @@ def test_cost(families):
     assert (icl["macs_per_second"], icl["added_macs_per_second"], icl["time_ratio"]) == ("5000000", "1000000", "1.2500")
     assert (icl["training_hours"], icl["training_speakers"], icl["training_seconds"]) == ("0.2500", "3", "")
     assert backbone["time_ratio"] == "" and backbone["training_hours"] == ""
+    assert (backbone["as_scored"], icl["as_scored"], found["icl_content"]["as_scored"]) == ("yes", "no", "")
+    page = (families.parent / "selectivity.md").read_text()
+    assert "| icl\\_speaker ‡ | 1000 |" in page or "| icl_speaker ‡ | 1000 |" in page
     # published but never measured: its row is there and empty
     assert found["icl_content"]["macs_per_second"] == "" and found["icl_content"]["parameters"] == "1000"
 
@@ -182,6 +187,9 @@ def test_a_record_that_is_none(families, tmp_path):
     shutil.copytree(families.parent, copy)
     (copy / "costs" / "icl_speaker.json").write_text("{}")
     with pytest.raises(UserError, match="icl_speaker.json is no record of harness/cost.py: .*; measure it again"):
+        build.build([copy / "results"], copy)
+    save(copy / "costs", record("icl_speaker", {}, dirty=True))
+    with pytest.raises(UserError, match="icl_speaker.json was measured in a tree with uncommitted changes; commit"):
         build.build([copy / "results"], copy)
     (copy / "costs" / "icl_speaker.json").rename(copy / "costs" / "another.json")
     save(copy / "costs", record("icl_speaker", {})).rename(copy / "costs" / "another.json")

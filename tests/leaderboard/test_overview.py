@@ -88,7 +88,7 @@ def test_the_overview_as_markdown(three_kinds):
 
 def test_a_page_a_task(three_kinds):
     names = {path.name for path in three_kinds.parent.glob("*.md")}
-    assert names == {"README.md", "asr.md", "asv.md", "ks.md"}
+    assert names == {"README.md", "asr.md", "asv.md", "columns.md", "ks.md"}
     ks, asv = ((three_kinds.parent / name).read_text() for name in ("ks.md", "asv.md"))
     assert "## ks, head linear" in ks and "## ks, head mlp" in ks and "asv" not in ks
     assert "| UAR | macro F1 |" in ks and "in-domain, same classes" in ks

@@ -67,6 +67,7 @@ def two_in_domain(data):
         ({"upstream": "other", "change": lambda data: data.update(preset="trial")}, "`trial`, whose scores are no"),
         ({"strength": 0.7}, "published with other figures"),
         ({"upstream": "other", "splits": dict(list(SPLITS.items())[:3])}, "partial cell"),
+        ({"splits": dict(list(SPLITS.items())[:3])}, "partial cell, four_people, new_head of "),
         (
             {"upstream": "other", "splits": SPLITS | {"real_people": ("Z", 11, 1.0, "")}},
             "different lists of real_people",

@@ -73,7 +73,7 @@ def _speakers(data):
         (_zero, "eer is stored as 0.0"),
         (_fewer, "100 predictions expected"),
         (_no_in_domain, "one in-domain split wanted, found 0"),
-        (_partial, "partial cell, only one has telephone"),
+        (_partial, "icl_utt/cosine-mini-s0-r0 is a partial cell, telephone of "),
         (_all_diverged, "every learning rate diverged"),
         (_direction, "higher_is_better is True"),
         (_outside, "split ../../test name of letters"),
@@ -94,6 +94,14 @@ def test_a_result_that_is_not_right_is_refused(results, capsys, change, message)
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
     assert {name: (results.parent / name).read_bytes() for name in FILES} == before
+
+
+def test_lost_predictions_are_refused(results, capsys):
+    folder = published(results)
+    shutil.rmtree(folder / "predictions")
+    assert build.main([], results) == 2
+    error = capsys.readouterr().err
+    assert f"{folder}: the first seed's predictions wanted, found none" in error and error.count("\n") == 1
 
 
 def test_altered_predictions_are_refused(results):

@@ -9,8 +9,8 @@ from harness.errors import UserError
 from harness.results import load_result
 from leaderboard import build, show
 from leaderboard.cells import PUBLISHED, YOURS, read_cell, read_root
+from leaderboard.intervals import interval_of
 from leaderboard.show import cell_table
-from leaderboard.tables import interval_of
 
 ICL = {"base": "whisper_tiny", "strength": 0.8}
 
