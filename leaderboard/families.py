@@ -35,7 +35,8 @@ FAMILY_NOTES = [
     "swapped. Hard tasks and weak heads keep it from 1, and it hangs on which tasks both streams have; so it "
     "stands beside two random projections to the same sizes, of the same input or of the mean of the backbone's "
     "states, on the tasks that all four have, and once more on the tasks that every pair of the suite has. Two draws "
-    "of one size are alike but for chance, so theirs is 0 but for the draw: it tells how far from 0 that alone goes.",
+    "of one size are alike but for chance, so theirs is 0 but for the draw: it tells how far from 0 that alone goes, "
+    "and is taken without a sign.",
     "† the test shares a corpus, speakers, sentences or recordings with what the upstream was trained on; the "
     "CSVs say which, and where that is unknown. Speakers and sentences are counted from the manifests by "
     "`harness/cost.py`.",

@@ -9,8 +9,8 @@ stream's, and what the mean over the content tasks of the content stream's minus
 1: each stream makes no error on its own aspect and is at chance on the other's. 0: neither knows more of its own than
 the other does. -1: the two are swapped. Two streams of much skill or of none alike have 0, and where the heads are
 weak or the tasks hard nothing comes near 1: it is to be read beside a control on the same tasks, the same number for
-two random projections of the backbone to the same sizes. Where these are for nothing, not even by name, the first of
-their names stands for the speaker stream, and the number's sign says nothing.
+two random projections of the backbone to the same sizes. Where these are for nothing, not even by name, the number's
+sign says nothing: as a control it is taken without one, else a pair would seem to stand above it by what is chance.
 """
 
 from __future__ import annotations
@@ -219,6 +219,8 @@ def _against(pair: tuple[Stream, Stream], controls: Sequence[tuple[Stream, Strea
         tasks = _common(*pair, *control)
         here = separate(pair[0].skills, pair[1].skills, tasks)
         there = separate(control[0].skills, control[1].skills, tasks)
+        if there is not None and there.value < 0 and not any(side(one.name) for one in control):
+            there = separate(control[1].skills, control[0].skills, tasks)
         if here is not None and there is not None:
             values: Values = {
                 "control": f"{control[0].name} {control[1].name}", "control_tasks": " ".join(tasks),
