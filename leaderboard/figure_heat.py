@@ -67,7 +67,7 @@ def heat_map(group: Sequence[Board], lines: Sequence[dict[str, Any]], apart: Seq
         y += high
     _scale(drawing, left, bottom + 20)
     if apart:
-        _separation(drawing, bottom + 58, left, drawing.width - 40, apart, colours)
+        _separation(drawing, bottom + 58, left, drawing.width - 50, apart, colours)
     return drawing.bytes()
 
 
@@ -142,4 +142,4 @@ def _separation(drawing: Drawing, top: float, left: float, right: float, lines: 
             drawing.mark(place(line["control_separation"]), y + 6, colour=NEUTRAL, hollow=True, radius=3.2)
         drawing.mark(place(line["separation"]), y, colour=colour, radius=5)
         said = f"{line['separation']:.2f}".replace("-", "−")
-        drawing.text(right + 34, y + 4, said, anchor="end", size=11, weight=600)
+        drawing.text(right + 44, y + 4, said, anchor="end", size=11, weight=600)
