@@ -98,5 +98,6 @@ def load(path: Path) -> Record:
         raise UserError(f"{path} cannot be read ({error.strerror}); measure it again with harness/cost.py") from None
     except ValidationError as error:
         first = error.errors()[0]
-        where = "".join(f"{part}: " for part in [".".join(map(str, first["loc"]))] if part)
-        raise UserError(f"{path} is no record of harness/cost.py: {where}{first['msg']}; measure it again") from None
+        where = ".".join(map(str, first["loc"]))
+        what = f"{where}: {first['msg']}" if where else first["msg"]
+        raise UserError(f"{path} is no record of harness/cost.py: {what}; measure it again") from None

@@ -76,7 +76,7 @@ class Outputs:
         self._write(f"{self.stem}{part}.csv", text.encode())
 
     def figure(self, figure: Any, part: str = "") -> None:
-        """A PNG of 256 colours, which a plot has fewer of: a third of the bytes."""
+        """A PNG of 256 colours at most: a third of the bytes, with nothing lost that one sees in lines and bars."""
         from PIL import Image  # matplotlib's own dependency
 
         drawn, buffer = io.BytesIO(), io.BytesIO()

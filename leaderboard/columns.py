@@ -16,6 +16,7 @@ PAGE = "columns.md"
 @cache
 def meanings() -> dict[str, str]:
     """By column."""
+    # not harness.config's reader, which imports torch
     found: dict[str, str] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
     return found
 

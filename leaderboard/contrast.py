@@ -63,7 +63,7 @@ def replicates(row: Row, split: str, mean_error: float | None = None) -> npt.NDA
     found = row.first.replicates.get(split)
     if found is None:
         return None
-    alone = error(row.first, row.first.result.splits[split].metrics[row.first.result.metric])
+    alone = error(row.first, row.first_score(split))
     wanted = error(row.first, row.score(split)) if mean_error is None else mean_error
     moved: npt.NDArray[np.float64] = np.maximum(error(row.first, found) + (wanted - alone), 0.0)
     return moved

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
 import pandas as pd
@@ -47,14 +47,13 @@ def table(cells: Sequence[Cell], records: Mapping[str, Record]) -> pd.DataFrame:
         family = firsts[name].result.upstream.family
         return family != "backbones", family, name
 
-    lines = [_line(firsts[name], firsts, records) for name in sorted(firsts, key=order)]
-    for line in lines:
-        if record := records.get(line["upstream"]):
-            line["as_scored"] = "yes" if (record.upstream, record.fingerprint) in scored else "no"
+    lines = [_line(firsts[name], firsts, records, scored) for name in sorted(firsts, key=order)]
     return pd.DataFrame([[line.get(name) for name in COST] for line in lines], columns=COST, dtype=object)
 
 
-def _line(cell: Cell, firsts: Mapping[str, Cell], records: Mapping[str, Record]) -> Values:
+def _line(
+    cell: Cell, firsts: Mapping[str, Cell], records: Mapping[str, Record], scored: Set[tuple[str, str]]
+) -> Values:
     upstream = cell.result.upstream
     values: Values = {name: getattr(upstream, name) for name in ("family", "base", "level", "dim", "parameters")}
     values["upstream"] = upstream.name
@@ -70,6 +69,7 @@ def _line(cell: Cell, firsts: Mapping[str, Cell], records: Mapping[str, Record])
     if upstream.base is not None and upstream.base in records:
         values["added_macs_per_second"] = encoding.macs_per_second - records[upstream.base].encoding.macs_per_second
     values |= {"device": record.provenance.device, "threads": record.provenance.threads}
+    values["as_scored"] = "yes" if (record.upstream, record.fingerprint) in scored else "no"
     if training is not None:
         for name in ("seconds", "hours", "clips", "speakers", "sentences"):
             values[f"training_{name}"] = getattr(training, name)

@@ -119,9 +119,13 @@ class Row:
         inside = self.score(self.first.id_split) if shared is None else shared
         return drop_of(inside, self.score(split), self.higher_is_better)
 
+    def first_score(self, split: str) -> float:
+        """Of the cell whose predictions give the intervals."""
+        return self.first.result.splits[split].metrics[self.first.result.metric]
+
     def offset(self, split: str) -> float:
-        """How far the mean over the seeds lies from the score of the cell whose predictions give the intervals."""
-        return self.score(split) - self.first.result.splits[split].metrics[self.first.result.metric]
+        """How far the mean over the seeds lies from `first_score`."""
+        return self.score(split) - self.first_score(split)
 
     def interval(self, split: str) -> Range:
         return interval_of(self.first, split, self.offset(split))
@@ -227,7 +231,7 @@ def _common(row: Row, rows: Sequence[Row], split: str) -> Values:
     backbone = find(rows, backbone_name(row.first), row.source)
     if backbone is not None and backbone.has(split):
         found = difference(row, backbone, split)
-        alone = row.score(split) - row.offset(split) - (backbone.score(split) - backbone.offset(split))
+        alone = row.first_score(split) - backbone.first_score(split)
         low, high = difference_interval(row.first, backbone.first, split, found - alone)
         values |= {
             "backbone": backbone.name,

@@ -16,8 +16,7 @@ from tasks.csv_rows import few
 def check(task: Task, data: Any, with_ood: bool) -> None:
     """Raises UserError where a head would be trained or chosen on fewer than two classes, and for a class of a split of
     kind Z that the in-domain test lacks, whose drop could not be told. Where the in-domain test lacks a class that is
-    trained, a line says so: the score is of clips of fewer classes than a paper's. `data`: a
-    `tasks.catalogue:Data`."""
+    trained, a line says so: the score is of clips of the others. `data`: a `tasks.catalogue:Data`."""
     if task.kind != "classification":
         return
     for name in ("train", "dev"):

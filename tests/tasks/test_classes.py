@@ -59,6 +59,7 @@ def test_a_class_that_the_in_domain_test_lacks(
 ) -> None:
     few = {"rows": [{"corpus": "tones", "ids": "few"}]}
     wide = {"name": "wide", "kind": "Z", "shift": "a class more", "rows": [{"corpus": "tones", "split": "test"}]}
+    cell(tmp_path, "take")
     assert "take: " not in capsys.readouterr().err
     rewritten(tiny, test=few, ood=[wide])
     cell(tmp_path, "take")
